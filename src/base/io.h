@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole reads and writes. All return 0 or a negative errno. */
+#ifndef NIDRA_BASE_IO_H
+#define NIDRA_BASE_IO_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+/* -ENODATA if the file ends before @len bytes. */
+int io_read_full(int fd, void *buf, size_t len);
+int io_pread_full(int fd, void *buf, size_t len, uint64_t offset);
+int io_write_full(int fd, const void *buf, size_t len);
+int io_pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
+
+/* Whole file into allocated memory with a NUL behind it; refused above @max bytes. */
+int io_read_file(const char *path, size_t max, uint8_t **ret_buf, size_t *ret_len, struct err *err);
+
+#endif
