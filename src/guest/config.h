@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a person asked for: one guest, as plain values. Strings are owned by the struct. */
+#ifndef NIDRA_GUEST_CONFIG_H
+#define NIDRA_GUEST_CONFIG_H
+
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+#define GUEST_VCPUS_MAX	     32
+#define GUEST_MEMORY_MIN_MIB 64
+#define GUEST_MEMORY_MAX_MIB (16 * 1024)
+#define GUEST_NAME_MAX	     63 /* letters, digits, - _ . ; the first one a letter or digit */
+
+enum guest_action { GUEST_ACTION_DESTROY, GUEST_ACTION_RESTART, GUEST_ACTION_PRESERVE };
+
+enum guest_transport {
+	GUEST_TRANSPORT_AUTO,	   /* KVM's interception where it works, else thunks */
+	GUEST_TRANSPORT_INTERCEPT, /* KVM_XEN hands VMCALL/VMMCALL to us */
+	GUEST_TRANSPORT_THUNKS,	   /* the kernel's two hypercall thunks are patched to OUT */
+};
+
+struct guest_config {
+	char *name;
+	char *uuid; /* 36 characters; NULL: made up by guest_config_check() */
+	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
+	uint32_t memory_mib;
+	uint32_t vcpus; /* that the guest starts with */
+	uint32_t maxvcpus; /* that it can have plugged in; 0: as vcpus */
+	uint16_t domid; /* as the guest sees it; 0: 1 */
+	enum guest_action on_poweroff, on_reboot, on_crash;
+	enum guest_transport transport;
+};
+
+void guest_config_fini(struct guest_config *c);
+int guest_config_copy(const struct guest_config *c, struct guest_config *ret, struct err *err);
+/* Fills in defaults and refuses what cannot be, in one sentence that names the key. */
+int guest_config_check(struct guest_config *c, struct err *err);
+
+const char *guest_action_name(enum guest_action a);
+int guest_action_parse(const char *s, enum guest_action *ret);
+const char *guest_transport_name(enum guest_transport t);
+int guest_transport_parse(const char *s, enum guest_transport *ret);
+
+/* {"name": ..., "uuid": ..., "kernel": ..., ...}: in images, on the API, to the monitor. */
+char *guest_config_to_json(const struct guest_config *c);
+/* Unknown keys are refused by name. */
+int guest_config_from_json(const char *json, size_t len, struct guest_config *ret, struct err *err);
+
+#endif

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One guest: machine + Xen domain + devices, put together in one order (guest.c) and taken
+ * apart in the reverse one.
+ *
+ * Threads: one per vCPU, one for timers, both inside; everything here is called from outside by
+ * one thread at a time (the monitor's operation thread or its loop, never both: the sleep lock),
+ * except what is marked "any thread".
+ */
+#ifndef NIDRA_GUEST_GUEST_H
+#define NIDRA_GUEST_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "guest/config.h"
+
+struct guest;
+struct machine;
+struct xen_domain;
+struct console;
+
+enum guest_state {
+	GUEST_BUILT,	 /* exists, no instruction executed yet */
+	GUEST_RUNNING,
+	GUEST_PAUSED,	 /* vCPUs stopped, the guest was not told */
+	GUEST_SUSPENDED, /* the guest sleeps in its suspend hypercall */
+	GUEST_ENDED,	 /* it will not run again; guest_end() says why */
+};
+
+enum guest_end {
+	GUEST_END_NONE,
+	GUEST_END_POWEROFF,
+	GUEST_END_REBOOT,
+	GUEST_END_CRASH,
+	GUEST_END_FAILED,    /* KVM cannot run it (triple fault, emulation failure) */
+	GUEST_END_SAVED,     /* it lives on in an image */
+	GUEST_END_DESTROYED,
+};
+
+const char *guest_state_name(enum guest_state s);
+const char *guest_end_name(enum guest_end e);
+
+/* Called from any thread when the state changed; must not block. */
+struct guest_observer {
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+/* Builds the machine without content. */
+int guest_new(const struct guest_config *config, const struct guest_observer *observer,
+	      struct guest **ret_guest, struct err *err);
+/* Loads the kernel and makes the machine ready to execute its first instruction. */
+int guest_load_kernel(struct guest *g, struct err *err);
+/* Ends the vCPU threads and frees all. */
+void guest_free(struct guest *g);
+DEFINE_CLEANUP(struct guest *, guest_free)
+
+/* BUILT or PAUSED -> RUNNING. A suspended guest needs the sleep layer's resume. */
+int guest_run(struct guest *g, struct err *err);
+/* RUNNING -> PAUSED: all vCPUs have stopped when it returns. */
+int guest_pause(struct guest *g, struct err *err);
+/* Asks by xenstore control/shutdown: "poweroff" or "reboot"; returns at once. */
+int guest_ask(struct guest *g, const char *what, struct err *err);
+/* RUNNING/PAUSED/SUSPENDED -> ENDED (DESTROYED). */
+void guest_destroy(struct guest *g);
+/* New target for the guest's balloon. */
+int guest_set_memory(struct guest *g, uint32_t target_mib, struct err *err);
+/* vCPUs 0..n-1 on, the others off, by xenstore cpu/N/availability. */
+int guest_set_vcpus(struct guest *g, uint32_t n, struct err *err);
+
+enum guest_state guest_state(const struct guest *g);  /* any thread */
+enum guest_end guest_end(const struct guest *g);      /* any thread */
+const struct guest_config *guest_config(const struct guest *g);
+
+struct guest_info {
+	enum guest_state state;
+	enum guest_end end;
+	uint64_t cpu_time_ns;	  /* of all vCPU threads */
+	uint64_t running_ns;	  /* guest system time (Xen time) */
+	uint64_t memory_bytes;	  /* RAM the guest owns now (less what it ballooned out) */
+	uint64_t resident_bytes;  /* of that, backed by host memory */
+	uint32_t vcpus_online;
+	bool sleeps;		  /* the guest's kernel has announced control/feature-suspend */
+	const char *transport;	  /* "intercept", "thunks", "page" */
+	uint32_t wakes;		  /* how often it was restored from an image */
+};
+void guest_get_info(struct guest *g, struct guest_info *ret); /* any thread */
+
+/*
+ * Console output since the guest's start is a byte stream; the last MiB of it is kept. Copies
+ * up to @len bytes from position *pos on (moved forward if that is not kept any more) and
+ * advances *pos. Any thread. guest_console_fd() becomes readable (eventfd) on new output.
+ */
+size_t guest_console_read(struct guest *g, uint64_t *pos, void *buf, size_t len);
+int guest_console_fd(const struct guest *g);
+/* Keys typed; returns how many fit now (the rest later). Any thread. */
+size_t guest_console_write(struct guest *g, const void *buf, size_t len);
+
+/* For the layers above: the parts. */
+struct machine *guest_machine(struct guest *g);
+struct xen_domain *guest_domain(struct guest *g);
+struct console *guest_console(struct guest *g);
+
+#endif

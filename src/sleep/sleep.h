@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations on one machine: each is a table of phases (suspend.c, save.c, ...) run by its own
+ * thread under the machine's sleep lock.
+ *
+ * A sleeper outlives its guest: it exists before `boot` or `restore` made one, and after `save`
+ * ended it. All functions: any thread, none blocks (but sleeper_free()).
+ */
+#ifndef NIDRA_SLEEP_SLEEP_H
+#define NIDRA_SLEEP_SLEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "guest/guest.h"
+#include "pm/pm.h"
+
+struct sleeper;
+
+enum sleep_verb {
+	SLEEP_BOOT,	  /* config -> running (or built and paused) guest */
+	SLEEP_RESTORE,	  /* image -> running (or paused) guest */
+	SLEEP_SUSPEND,	  /* cooperative, in RAM */
+	SLEEP_RESUME,	  /* of a suspended guest; told "cancelled" */
+	SLEEP_CHECKPOINT, /* to an image, and on it goes */
+	SLEEP_SAVE,	  /* to an image, and the guest ends here */
+	SLEEP_VERBS
+};
+
+const char *sleep_verb_name(enum sleep_verb v);
+/* -EINVAL: not a verb. */
+int sleep_verb_parse(const char *s, enum sleep_verb *ret);
+
+struct sleep_args {
+	const char *image;	/* SAVE, CHECKPOINT, RESTORE: path */
+	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which
+					      only name (if not NULL) overrides the image's */
+	bool paused;		/* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
+	bool transparent;	/* RESTORE: wake with "cancelled" and all state brought back */
+	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset */
+	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */
+	uint32_t timeout_s;	/* how long the guest may take to go to sleep; 0: 60 */
+	const char *fail_at;	/* for tests: phase that fails on purpose */
+};
+
+struct sleep_observer {
+	/* An operation or guest changed (phase, progress, state): look. Any thread; must not block. */
+	void (*changed)(void *arg);
+	void *arg;
+};
+
+int sleeper_new(const struct sleep_observer *observer, struct sleeper **ret, struct err *err);
+/* Cancels and joins what runs; frees the guest. */
+void sleeper_free(struct sleeper *s);
+DEFINE_CLEANUP(struct sleeper *, sleeper_free)
+
+/* NULL before boot/restore succeeded; stays valid until the sleeper is freed or the next BOOT. */
+struct guest *sleeper_guest(struct sleeper *s);
+
+/*
+ * Starts an operation; *ret_job is its number (1, 2, ...). -EBUSY names the operation that runs;
+ * -EINVAL etc. when it cannot be done in the machine's state. Arguments are copied.
+ */
+int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *args,
+		uint64_t *ret_job, struct err *err);
+/* Asks the running operation to stop. False: none with that number runs (0: any). */
+bool sleep_cancel(struct sleeper *s, uint64_t job);
+
+struct sleep_stats { /* of SAVE, CHECKPOINT, RESTORE; 0 where it does not apply */
+	uint64_t file_bytes;	/* size of the image */
+	uint64_t memory_bytes;	/* guest memory stored or read */
+	uint64_t zero_bytes;	/* guest memory elided */
+	uint64_t pause_ns;	/* time in which no vCPU could run */
+};
+
+struct sleep_job {
+	uint64_t id;
+	enum sleep_verb verb;
+	bool running;
+	int result; /* 0 or negative errno, when not running */
+	char message[512]; /* why it failed */
+	char phase[32];	   /* current phase */
+	uint64_t done, total; /* progress of the current phase, bytes or steps; total 0: unknown */
+	uint64_t start_realtime_ns;
+	struct sleep_stats stats;
+	struct pm_timeline timeline; /* so far, or whole */
+};
+
+#define SLEEP_HISTORY 32
+
+/* -ENOENT: not known (only the last SLEEP_HISTORY are kept). @id 0: the newest. */
+int sleep_get_job(struct sleeper *s, uint64_t id, struct sleep_job *ret);
+
+/* What an image says about itself, as JSON (see docs/image-format.md, METADATA). */
+int sleep_image_metadata(const char *path, char **ret_json, struct err *err);
+
+#endif
