@@ -1,0 +1,1 @@
+"""The lab: a Linux host with working KVM on any machine (docs/lab.md)."""
