@@ -9,7 +9,7 @@
 
 #include "base/err.h"
 
-#define PM_PASS 0  /* not mine */
+#define PM_PASS	 0 /* not mine */
 #define PM_TAKEN 1 /* mine, and done; a negative errno: mine, and it failed */
 
 struct pm_handler {
@@ -25,7 +25,10 @@ struct pm_chain {
 
 void pm_chain_add(struct pm_chain *chain, struct pm_handler *handler);
 void pm_chain_remove(struct pm_chain *chain, struct pm_handler *handler);
-/* PM_TAKEN, the taker's failure, or PM_PASS if nobody knew @command. A handler may remove itself. */
+/*
+ * PM_TAKEN, the taker's failure (named in the sentence), or PM_PASS if nobody knew @command. A
+ * handler may remove itself, but no other one.
+ */
 int pm_chain_call(struct pm_chain *chain, int command, void *data, struct err *err);
 
 #endif
