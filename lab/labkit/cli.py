@@ -1,0 +1,160 @@
+"""The commands lab/run, lab/up, lab/exec, lab/down."""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import paths, remote
+from .host import Host, LabDied, LabError
+
+TIMED_OUT = 124
+DIED = 125
+
+
+def main(verb):
+    """Run one verb; the process ends with its status."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda n, _frame: sys.exit(128 + n))
+    try:
+        status = VERBS[verb](sys.argv[1:])
+    except (LabError, OSError, LookupError, ValueError, subprocess.CalledProcessError) as error:
+        print(f"lab/{verb}: {error}", file=sys.stderr)
+        status = DIED
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+# ---- options ----
+
+def split(arguments):
+    """Our options, and the command after `--`."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1:]
+
+
+def add_host_options(parser):
+    parser.add_argument("--kernel", choices=("6.1", "6.12"), default="6.12",
+                        help="kernel of the lab host (default 6.12)")
+    parser.add_argument("--cpus", type=int, default=2)
+    parser.add_argument("--memory", type=int, default=4096, metavar="MIB")
+    parser.add_argument("--share", action="append", default=[], type=folder, metavar="DIR",
+                        help="make a folder visible below /tmp or /run too")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="folder whose content comes back ($LAB_OUT; default build/lab-out)")
+    parser.add_argument("--timeout", type=float, default=600, metavar="S",
+                        help="end what takes longer (default 600)")
+
+
+def folder(text):
+    path = Path(text).absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    return path
+
+
+def complete(options):
+    """Fill in what depends on other options."""
+    options.out = (options.out or paths.build() / "lab-out").absolute()
+    options.out.mkdir(parents=True, exist_ok=True)
+    options.share = list(dict.fromkeys(
+        p for p in (paths.PROJECT, paths.build(), *options.share) if p.is_dir()))
+
+
+# ---- a lab's life ----
+
+def create(name, options, dies_with_us):
+    """Start a lab host and wait until it answers."""
+    host = Host(name)
+    if host.pid():
+        raise LabError(f"a lab '{name}' is already up")
+    shutil.rmtree(host.folder, ignore_errors=True)
+    host.folder.mkdir()
+    try:
+        host.remember(name=name, build=str(paths.build()), out=str(options.out))
+        host.start(options, dies_with_us)
+        with remote.Connection(host, time.monotonic() + options.timeout) as link:
+            link.greet()
+    except BaseException as failure:
+        explain(host, failure)
+        host.stop()
+        raise
+    return host
+
+
+def explain(host, failure):
+    """Show the console's last lines if that is what the failure is about."""
+    if isinstance(failure, (LabDied, remote.TimedOut)):
+        print(f"--- last console lines of lab '{host.name}' ---\n{host.last_words()}\n---",
+              file=sys.stderr)
+
+
+def execute(host, command, deadline):
+    """Run a command in a lab that is up; its status."""
+    try:
+        stdin = sys.stdin.fileno() if sys.stdin and not sys.stdin.closed else None
+        return remote.run(host, command, cwd=os.getcwd(), deadline=deadline, stdin=stdin)
+    except remote.TimedOut as failure:
+        explain(host, failure)
+        print(f"lab: {failure}", file=sys.stderr)
+        return TIMED_OUT
+    except LabDied as failure:
+        explain(host, failure)
+        print(f"lab: {failure}", file=sys.stderr)
+        return DIED
+
+
+# ---- verbs ----
+
+def run(arguments):
+    ours, command = split(arguments)
+    parser = argparse.ArgumentParser(prog="lab/run", usage="%(prog)s [options] -- COMMAND...")
+    add_host_options(parser)
+    options = parser.parse_args(ours)
+    if not command:
+        parser.error("no command")
+    complete(options)
+    deadline = time.monotonic() + options.timeout
+    host = create(f"run-{os.getpid()}", options, dies_with_us=True)
+    try:
+        return execute(host, command, deadline)
+    finally:
+        host.stop()
+
+
+def up(arguments):
+    parser = argparse.ArgumentParser(prog="lab/up")
+    parser.add_argument("--name", default="default")
+    add_host_options(parser)
+    options = parser.parse_args(arguments)
+    complete(options)
+    create(options.name, options, dies_with_us=False)
+    return 0
+
+
+def exec_(arguments):
+    ours, command = split(arguments)
+    parser = argparse.ArgumentParser(prog="lab/exec", usage="%(prog)s [options] -- COMMAND...")
+    parser.add_argument("--name", default="default")
+    parser.add_argument("--timeout", type=float, default=600, metavar="S")
+    options = parser.parse_args(ours)
+    if not command:
+        parser.error("no command")
+    return execute(Host(options.name), command, time.monotonic() + options.timeout)
+
+
+def down(arguments):
+    parser = argparse.ArgumentParser(prog="lab/down")
+    parser.add_argument("--name", default="default")
+    Host(parser.parse_args(arguments).name).stop()
+    return 0
+
+
+VERBS = {"run": run, "up": up, "exec": exec_, "down": down}

@@ -1,0 +1,128 @@
+"""One lab host: its QEMU process and its folder of sockets and logs."""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from . import hostimage, kernels, paths
+
+PORTS = 8       # commands at once in one lab
+CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog"
+
+
+class LabError(Exception):
+    """Something that the user is told in one sentence."""
+
+
+class LabDied(LabError):
+    """The lab host is gone while it was needed."""
+
+
+class Host:
+    """A lab host, running or not; everything about it lies in its folder."""
+
+    def __init__(self, name):
+        self.name = name
+        self.folder = paths.labs() / name
+        self.console = self.folder / "console.log"
+
+    # ---- settings, kept for lab/exec and the others ----
+
+    def remember(self, **settings):
+        (self.folder / "settings.json").write_text(json.dumps(settings))
+
+    def settings(self):
+        try:
+            return json.loads((self.folder / "settings.json").read_text())
+        except FileNotFoundError:
+            raise LabError(f"no lab '{self.name}' is up") from None
+
+    # ---- life ----
+
+    def pid(self):
+        """The process of QEMU, or None."""
+        try:
+            pid = int((self.folder / "qemu.pid").read_text())
+            os.kill(pid, 0)
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        return pid if os.fsencode(self.folder) in command else None
+
+    def start(self, options, dies_with_us):
+        """Start QEMU; the process."""
+        kernel = kernels.host(options.kernel)
+        initrd = self.folder / "initrd"
+        initrd.write_bytes(hostimage.base(kernel) + hostimage.config(
+            modules_from=kernel.modules, out=options.out, ports=PORTS,
+            shares=" ".join(str(share) for share in options.share), sleepable=""))
+        with open(self.folder / "qemu.log", "wb") as log:
+            process = subprocess.Popen(
+                self._command(kernel, initrd, options), stdin=subprocess.DEVNULL, stdout=log,
+                stderr=log, start_new_session=True,
+                preexec_fn=_die_with_parent if dies_with_us else None)
+        (self.folder / "qemu.pid").write_text(str(process.pid))
+        return process
+
+    def _command(self, kernel, initrd, options):
+        command = [
+            "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
+            "-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-pku,-la57",
+            "-smp", str(options.cpus), "-m", str(options.memory), "-no-reboot",
+            "-kernel", kernel.vmlinux, "-initrd", initrd, "-append", CMDLINE,
+            "-serial", f"file:{self.console}",
+            "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
+            "-device", f"virtio-serial-pci,max_ports={PORTS + 1}",
+        ]
+        for port in range(1, PORTS + 1):
+            command += ["-chardev", f"socket,id=p{port},path={self.folder}/p{port},server=on,wait=off",
+                        "-device", f"virtserialport,chardev=p{port},nr={port}"]
+        command += ["-virtfs", "local,path=/,mount_tag=root,readonly=on,security_model=none,"
+                    "multidevs=remap",
+                    "-virtfs", f"local,path={options.out},mount_tag=out,security_model=none"]
+        return command
+
+    def stop(self):
+        """End QEMU and forget the lab."""
+        pid = self.pid()
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            deadline = time.monotonic() + 10
+            while self.pid() and time.monotonic() < deadline:
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, os.WNOHANG)
+                time.sleep(0.02)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def last_words(self, lines=25):
+        """The end of the console, for error messages."""
+        text = ""
+        for log in (self.folder / "qemu.log", self.console):
+            with contextlib.suppress(OSError):
+                text += log.read_text(errors="replace")
+        return "\n".join(text.replace("\r", "").splitlines()[-lines:])
+
+    # ---- QEMU's own control channel ----
+
+    def qmp(self, *commands):
+        """Run commands; yields their answers and the events that come by."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.connect(str(self.folder / "qmp"))
+            stream = sock.makefile("rw")
+            for command in ("qmp_capabilities", *commands):
+                stream.write(json.dumps({"execute": command}))
+                stream.flush()
+            for line in stream:
+                yield json.loads(line)
+
+
+def _die_with_parent():
+    """Even a killed launcher leaves no QEMU behind."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)      # PR_SET_PDEATHSIG
