@@ -16,7 +16,7 @@ static bool reserve(struct bytes_writer *w, size_t len)
 		return false;
 	if (need <= w->cap)
 		return true;
-	cap = MAX(MAX(need, w->cap * 2), (size_t)256);
+	cap = MAX(need, w->cap * 2 + 256);
 	buf = realloc(w->buf, cap);
 	if (!buf) {
 		w->failed = true;
