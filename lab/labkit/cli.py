@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import paths, remote
+from . import paths, remote, sync
 from .host import Host, LabDied, LabError
 
 TIMED_OUT = 124
@@ -79,6 +79,7 @@ def create(name, options, dies_with_us):
     host.folder.mkdir()
     try:
         host.remember(name=name, build=str(paths.build()), out=str(options.out))
+        sync.begin(host, options.share)
         host.start(options, dies_with_us)
         with remote.Connection(host, time.monotonic() + options.timeout) as link:
             link.greet()
@@ -147,7 +148,12 @@ def exec_(arguments):
     options = parser.parse_args(ours)
     if not command:
         parser.error("no command")
-    return execute(Host(options.name), command, time.monotonic() + options.timeout)
+    host = Host(options.name)
+    deadline = time.monotonic() + options.timeout
+    host.settings()     # complains if there is no such lab
+    sync.update(host, lambda command, stdin: remote.run(
+        host, command, cwd="/", deadline=deadline, stdin=stdin))
+    return execute(host, command, deadline)
 
 
 def down(arguments):

@@ -14,7 +14,7 @@ from pathlib import Path
 from . import hostimage, kernels, paths
 
 PORTS = 8       # commands at once in one lab
-CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog"
+CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable"
 
 
 class LabError(Exception):
@@ -62,13 +62,16 @@ class Host:
         initrd = self.folder / "initrd"
         initrd.write_bytes(hostimage.base(kernel) + hostimage.config(
             modules_from=kernel.modules, out=options.out, ports=PORTS,
-            shares=" ".join(str(share) for share in options.share), sleepable=""))
+            shares=" ".join(str(share) for share in options.share),
+            pinned=" ".join(_programs(paths.build())), sleepable=""))
         with open(self.folder / "qemu.log", "wb") as log:
             process = subprocess.Popen(
                 self._command(kernel, initrd, options), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True,
                 preexec_fn=_die_with_parent if dies_with_us else None)
         (self.folder / "qemu.pid").write_text(str(process.pid))
+        while process.poll() is None and not self.pid():
+            time.sleep(0.001)   # its command line shows up a moment late
         return process
 
     def _command(self, kernel, initrd, options):
@@ -94,11 +97,10 @@ class Host:
         pid = self.pid()
         if pid:
             os.kill(pid, signal.SIGKILL)
-            deadline = time.monotonic() + 10
-            while self.pid() and time.monotonic() < deadline:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(pid, os.WNOHANG)
-                time.sleep(0.02)
+            while self.pid():
+                time.sleep(0.01)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def last_words(self, lines=25):
@@ -121,6 +123,14 @@ class Host:
                 stream.flush()
             for line in stream:
                 yield json.loads(line)
+
+
+def _programs(build):
+    """The programs in the top of the build folder."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(build):
+            if entry.is_file() and os.access(entry.path, os.X_OK):
+                yield entry.path
 
 
 def _die_with_parent():
