@@ -117,7 +117,7 @@ int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hi
 		c->entries[n++] = e;
 	}
 	c->nent = n;
-	n = config->cpuid ? config->cpuid(v->id, extra, EXTRA_MAX) : 0;
+	n = config->cpuid ? config->cpuid(config->cpuid_arg, v->id, extra, EXTRA_MAX) : 0;
 	for (unsigned int i = 0; i < n; i++)
 		c->entries[c->nent++] = (struct kvm_cpuid_entry2){
 			.function = extra[i].leaf,

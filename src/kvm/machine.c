@@ -87,7 +87,10 @@ static int enable_cap(struct machine *m, uint32_t cap, uint64_t arg, const char 
 	return 0;
 }
 
-/* Without KVM_XEN, writes of the hypercall page MSR come to us before KVM's Hyper-V code sees them. */
+/*
+ * Writes of the hypercall page MSR come to us, before KVM's Hyper-V or Xen code sees them: our page
+ * does OUT on every host, so an image with one can be restored on any.
+ */
 static int filter_hypercall_msr(struct machine *m, struct err *err)
 {
 	uint8_t deny_all[2] = { 0, 0 };
@@ -113,9 +116,10 @@ static int setup_hypercalls(struct machine *m, bool want_intercept, struct err *
 	int caps = ioctl(m->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XEN_HVM);
 	struct kvm_xen_hvm_config xen = { .flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
 					  .msr = MACHINE_HYPERCALL_MSR };
+	int r = filter_hypercall_msr(m, err);
 
-	if (!want_intercept || caps <= 0 || !(caps & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
-		return filter_hypercall_msr(m, err);
+	if (r < 0 || !want_intercept || caps <= 0 || !(caps & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
+		return r;
 	if (ioctl(m->vm_fd, KVM_XEN_HVM_CONFIG, &xen) < 0)
 		return err_errno(err, -errno, "let KVM intercept hypercalls");
 	m->intercepts = true;

@@ -67,7 +67,9 @@ struct machine_config {
 	unsigned int vcpus;
 	bool want_intercept; /* let KVM hand VMCALL/VMMCALL over, if it can */
 	/* Hypervisor leaves of vCPU @id; returns how many (at most @max). */
-	unsigned int (*cpuid)(unsigned int id, struct machine_cpuid_leaf *leaf, unsigned int max);
+	unsigned int (*cpuid)(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf,
+			      unsigned int max);
+	const void *cpuid_arg;
 };
 
 int machine_new(const struct machine_config *config, const struct machine_ops *ops,
