@@ -98,6 +98,32 @@ int guest_console_fd(const struct guest *g);
 /* Keys typed; returns how many fit now (the rest later). Any thread. */
 size_t guest_console_write(struct guest *g, const void *buf, size_t len);
 
+/*
+ * A guest whose state comes from elsewhere instead of guest_load_kernel(): after all of machine and
+ * domain were loaded. Makes hypercalls work on this host, whichever it was saved on.
+ */
+int guest_adopt(struct guest *g, struct err *err);
+/* How often it woke from an image before. */
+void guest_set_wakes(struct guest *g, uint32_t wakes);
+
+/*
+ * What the guest asks of its hypervisor goes along a chain; commands are enum xen_shutdown, data is
+ * the guest. A sleep operation that waits for the guest adds itself; behind it is the guest's own
+ * handler, which ends the guest and tells an unexpected suspend that it is cancelled. Handlers run
+ * on a vCPU thread under the guest's lock: no calls back into the guest but guest_changed().
+ */
+struct pm_handler;
+void guest_add_handler(struct guest *g, struct pm_handler *h);
+void guest_remove_handler(struct guest *g, struct pm_handler *h);
+/* Wakes guest_wait() and the observer. */
+void guest_changed(struct guest *g);
+/* Waits until something changed, at most @ns. Not under the guest's lock. */
+void guest_wait(struct guest *g, uint64_t ns);
+/* Ends it. The first reason counts. */
+void guest_end_as(struct guest *g, enum guest_end end);
+/* A sentence on why it failed or crashed; "" otherwise. */
+const char *guest_end_reason(struct guest *g);
+
 /* For the layers above: the parts. */
 struct machine *guest_machine(struct guest *g);
 struct xen_domain *guest_domain(struct guest *g);

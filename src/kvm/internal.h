@@ -43,14 +43,15 @@ struct machine {
 	_Atomic unsigned int park_reasons;
 	atomic_bool stopping;
 	unsigned int parked;
+	unsigned int running; /* vCPU threads in their loop */
 	uint64_t halt_seen; /* vCPUs found halted in this round of checks */
 };
 
 /* vcpu.c */
 int vcpu_create(struct machine *m, unsigned int id, struct err *err);
 int vcpu_start(struct vcpu *v, struct err *err);
+void vcpu_join(struct vcpu *v);
 void vcpu_destroy(struct vcpu *v);
-void vcpu_block_signal(void);
 
 /* cpuid.c */
 int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave,

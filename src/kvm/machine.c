@@ -13,14 +13,26 @@
 #include "base/log.h"
 #include "kvm/internal.h"
 
+void machine_stop(struct machine *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->stopping = true;
+	pthread_cond_broadcast(&m->changed);
+	for (unsigned int i = 0; i < m->vcpus; i++)
+		vcpu_kick(&m->vcpu[i]);
+	/* vCPUs kick each other, so none is joined before the last has left its loop. */
+	while (m->running)
+		pthread_cond_wait(&m->changed, &m->lock);
+	pthread_mutex_unlock(&m->lock);
+	for (unsigned int i = 0; i < m->vcpus; i++)
+		vcpu_join(&m->vcpu[i]);
+}
+
 void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	pthread_mutex_lock(&m->lock);
-	m->stopping = true;
-	pthread_cond_broadcast(&m->changed);
-	pthread_mutex_unlock(&m->lock);
+	machine_stop(m);
 	for (unsigned int i = 0; i < m->vcpus; i++)
 		vcpu_destroy(&m->vcpu[i]);
 	close_fdp(&m->vm_fd);

@@ -74,7 +74,9 @@ struct machine_config {
 
 int machine_new(const struct machine_config *config, const struct machine_ops *ops,
 		struct machine **ret_machine, struct err *err);
-/* Ends and joins the vCPU threads. NULL is fine. */
+/* Ends and joins the vCPU threads: after it no machine_ops is called any more. */
+void machine_stop(struct machine *m);
+/* machine_stop(), and all is gone. NULL is fine. */
 void machine_free(struct machine *m);
 DEFINE_CLEANUP(struct machine *, machine_free)
 

@@ -48,12 +48,15 @@ int vcpu_create(struct machine *m, unsigned int id, struct err *err)
 	return 0;
 }
 
+void vcpu_join(struct vcpu *v)
+{
+	if (v->started)
+		pthread_join(v->thread, NULL);
+	v->started = false;
+}
+
 void vcpu_destroy(struct vcpu *v)
 {
-	if (v->started) {
-		vcpu_kick(v);
-		pthread_join(v->thread, NULL);
-	}
 	if (v->run)
 		munmap(v->run, v->machine->run_size);
 	close_fdp(&v->fd);
@@ -67,7 +70,7 @@ unsigned int vcpu_id(const struct vcpu *v)
 
 void vcpu_kick(struct vcpu *v)
 {
-	if (!v->started)
+	if (!v->started || (v->machine->stopping && !v->machine->running))
 		return;
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	pthread_kill(v->thread, KICK_SIGNAL);
@@ -334,7 +337,7 @@ static void check_halt(struct vcpu *v)
 
 void machine_check_halted(struct machine *m)
 {
-	if (m->park_reasons)
+	if (m->park_reasons || m->stopping)
 		return;
 	pthread_mutex_lock(&m->lock);
 	m->halt_seen = 0;
@@ -368,6 +371,10 @@ static void *vcpu_main(void *arg)
 		if (run_once(v))
 			handle_exit(v);
 	}
+	pthread_mutex_lock(&m->lock);
+	m->running--;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
 	return NULL;
 }
 
@@ -378,13 +385,18 @@ int vcpu_start(struct vcpu *v, struct err *err)
 	int r;
 
 	pthread_once(&once, install_handler);
+	pthread_mutex_lock(&v->machine->lock);
+	v->machine->running++;
+	pthread_mutex_unlock(&v->machine->lock);
 	/* Signals of the program belong to its main thread. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	r = pthread_create(&v->thread, NULL, vcpu_main, v);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
+	if (r) {
+		v->machine->running--;
 		return err_errno(err, -r, "start the thread of vCPU %u", v->id);
+	}
 	v->started = true;
 	return 0;
 }

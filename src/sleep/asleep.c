@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How a guest goes to sleep and is told that it was only cancelled.
+ *
+ *   request  the toolstack writes control/shutdown = "suspend"; the guest takes it by writing ""
+ *   freeze   it freezes tasks and devices and calls SCHEDOP_shutdown(suspend) on CPU 0
+ *   park     all its vCPUs have left guest mode
+ *   thaw     the hypercall returns 1, and it goes on
+ *
+ * Taking the request is no promise: a guest whose freeze fails says nothing (xen-abi.md, fact 8), so
+ * freeze has a limit of its own. A suspend that comes after we gave up is told "cancelled" at once by
+ * the guest's own handler: `expecting` is false then.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "kvm/machine.h"
+#include "sleep/internal.h"
+#include "xen/control.h"
+
+#define SLICE_NS (2 * NSEC_PER_MSEC)
+#define COMMAND	 "suspend"
+
+/* On the vCPU thread that called, under the guest's lock. */
+static int on_guest_call(struct pm_handler *self, int command, void *data, struct err *err)
+{
+	struct sleep_op *op = (struct sleep_op *)((char *)self - offsetof(struct sleep_op, handler));
+	struct guest *g = data;
+
+	(void)err;
+	if (command != XEN_SUSPEND || !atomic_exchange(&op->expecting, false))
+		return PM_PASS;
+	op->stopped_ns = clock_monotonic_ns();
+	machine_park(guest_machine(g), PARK_SUSPEND);
+	op->arrived = true;
+	guest_changed(g);
+	return PM_TAKEN;
+}
+
+static int check_alive(struct sleep_op *op, struct err *err)
+{
+	const char *why = guest_end_reason(op->guest);
+
+	if (guest_state(op->guest) != GUEST_ENDED)
+		return 0;
+	return err_set(err, -ESHUTDOWN, "the guest ended meanwhile (%s%s%s)",
+		       guest_end_name(guest_end(op->guest)), *why ? ": " : "", why);
+}
+
+int sleep_request_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct xen_domain *d = guest_domain(op->guest);
+	int r = 0;
+
+	if (guest_state(op->guest) == GUEST_PAUSED)
+		return err_set(err, -EINVAL, "the guest is paused and cannot take part; unpause it first");
+	if (!xen_control_can_suspend(d))
+		return err_set(err, -EOPNOTSUPP,
+			       "the guest's kernel has not said that it can suspend "
+			       "(control/feature-suspend is not 1): it still boots, or has no Xen support");
+	op->handler = (struct pm_handler){ .name = "sleep", .priority = 10, .handle = on_guest_call };
+	op->arrived = false;
+	op->expecting = true;
+	guest_add_handler(op->guest, &op->handler);
+	r = xen_control_ask(d, COMMAND, err);
+	while (r == 0 && xen_control_state(d, COMMAND) == XEN_ASK_PENDING) {
+		r = pm_check(run, err) ?: check_alive(op, err);
+		if (r == 0)
+			guest_wait(op->guest, SLICE_NS);
+	}
+	if (r < 0)
+		sleep_request_undo(run, op);
+	return r;
+}
+
+void sleep_request_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	op->expecting = false;
+	if (xen_control_withdraw(guest_domain(op->guest), COMMAND))
+		trace(sleep_withdraw, "withdrawn=1");
+	guest_remove_handler(op->guest, &op->handler);
+}
+
+int sleep_freeze_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r = 0;
+
+	while (r == 0 && !op->arrived) {
+		r = pm_check(run, err) ?: check_alive(op, err);
+		if (r == 0)
+			guest_wait(op->guest, SLICE_NS);
+	}
+	guest_remove_handler(op->guest, &op->handler);
+	/* It may have come in the last moment: then take that back, as if a later phase had failed. */
+	if (r < 0 && op->arrived && guest_state(op->guest) == GUEST_SUSPENDED)
+		sleep_freeze_undo(run, op);
+	return r;
+}
+
+void sleep_freeze_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	/* After a checkpoint's thaw it runs already. Thawing means parked first: upcalls that are sent
+	 * and registers that are read belong to a machine that stands still. */
+	if (!(machine_park_reasons(guest_machine(op->guest)) & PARK_SUSPEND))
+		return;
+	machine_wait_parked(guest_machine(op->guest), SLEEP_LIMIT_NS);
+	sleep_thaw_enter(run, op, NULL);
+}
+
+int sleep_park_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct machine *m = guest_machine(op->guest);
+	int r = 0;
+
+	while (r == 0 && !machine_wait_parked(m, 10 * NSEC_PER_MSEC))
+		r = pm_check(run, err);
+	if (r == 0)
+		r = check_alive(op, err);
+	return r;
+}
+
+/* RAX is 1 since the hypercall was handled; see docs/xen-abi.md for what "cancelled" leaves to us. */
+int sleep_thaw_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct xen_domain *d = guest_domain(op->guest);
+
+	(void)run;
+	(void)err;
+	xen_domain_cancelled(d);
+	xen_domain_update_wallclock(d);
+	machine_unpark(guest_machine(op->guest), PARK_SUSPEND);
+	xen_domain_wake(d);
+	if (op->stopped_ns)
+		op->stats.pause_ns = clock_monotonic_ns() - op->stopped_ns;
+	guest_changed(op->guest);
+	return 0;
+}

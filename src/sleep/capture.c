@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A sleeping guest into an image: state records first, then memory, then the seal. */
+#include <errno.h>
+#include <string.h>
+
+#include "device/console.h"
+#include "kvm/machine.h"
+#include "sleep/internal.h"
+#include "sleep/regions.h"
+#include "xen/domain.h"
+
+int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	return image_writer_new(op->args.image, op->args.replace, 0, &op->writer, err);
+}
+
+void sleep_image_open_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	image_writer_free(op->writer); /* removes what was written, unless sealed */
+	op->writer = NULL;
+}
+
+static int put_record(struct sleep_op *op, uint32_t type, uint32_t instance, const void *body,
+		      size_t len, struct err *err)
+{
+	return image_writer_record(op->writer, type, instance, 0, body, len, err);
+}
+
+static int capture_metadata(struct sleep_op *op, struct err *err)
+{
+	_cleanup_free_ char *json = sleep_metadata(op->guest, sleep_verb_name(op->verb));
+
+	if (!json)
+		return err_errno(err, -ENOMEM, "metadata");
+	return put_record(op, IMAGE_REC_METADATA, 0, json, strlen(json), err);
+}
+
+static int capture_machine(struct sleep_op *op, struct err *err)
+{
+	struct machine *m = guest_machine(op->guest);
+	_cleanup_bytes_ struct bytes_writer w = { 0 };
+
+	bytes_put_u32(&w, machine_vcpus(m));
+	bytes_put_u32(&w, machine_tsc_khz(m));
+	bytes_put_u64(&w, machine_clock_ns(m));
+	return put_record(op, IMAGE_REC_MACHINE, 0, w.buf, w.len, err);
+}
+
+static int capture_vcpus(struct sleep_op *op, struct err *err)
+{
+	struct machine *m = guest_machine(op->guest);
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < machine_vcpus(m); i++) {
+		_cleanup_bytes_ struct bytes_writer w = { 0 };
+
+		r = vcpu_save(machine_vcpu(m, i), &w, err);
+		r = r ?: put_record(op, IMAGE_REC_VCPU, i, w.buf, w.len, err);
+	}
+	return r;
+}
+
+static int capture_xen(struct sleep_op *op, struct err *err)
+{
+	struct xen_domain *d = guest_domain(op->guest);
+	_cleanup_bytes_ struct bytes_writer xen = { 0 }, store = { 0 };
+	int r = xen_domain_save(d, &xen, err);
+
+	r = r ?: put_record(op, IMAGE_REC_XEN, 0, xen.buf, xen.len, err);
+	r = r ?: xen_domain_save_store(d, &store, err);
+	return r ?: put_record(op, IMAGE_REC_XENSTORE, 0, store.buf, store.len, err);
+}
+
+int sleep_capture_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r = pm_check(run, err);
+
+	/* Output that the guest has written must not get lost with its ring. */
+	console_drain(guest_console(op->guest));
+	r = r ?: capture_metadata(op, err);
+	r = r ?: capture_machine(op, err);
+	r = r ?: capture_vcpus(op, err);
+	return r ?: capture_xen(op, err);
+}
+
+int sleep_progress_step(void *arg, uint64_t done, uint64_t total, struct err *err)
+{
+	struct pm_run *run = arg;
+
+	pm_progress(run, done, total);
+	return pm_check(run, err);
+}
+
+int sleep_memory_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct image_progress progress = { .step = sleep_progress_step, .arg = run };
+	struct image_region region[SLEEP_REGIONS_MAX];
+	size_t n = sleep_regions(guest_machine(op->guest), region);
+
+	return image_writer_memory(op->writer, region, n, &progress, err);
+}
+
+int sleep_seal_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct image_stats stats = { 0 };
+	int r = pm_check(run, err);
+
+	r = r ?: image_writer_seal(op->writer, &stats, err);
+	if (r < 0)
+		return r;
+	op->stats.file_bytes = stats.file_bytes;
+	op->stats.memory_bytes = stats.memory_bytes;
+	op->stats.zero_bytes = stats.zero_bytes;
+	image_writer_free(op->writer);
+	op->writer = NULL;
+	return 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The METADATA record: what an image says about itself, in JSON. docs/image-format.md lists it. */
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#include "base/addr.h"
+#include "base/clock.h"
+#include "base/str.h"
+#include "kvm/machine.h"
+#include "sleep/internal.h"
+
+#ifndef NIDRA_VERSION
+#define NIDRA_VERSION "0"
+#endif
+
+char *sleep_metadata(struct guest *g, const char *verb)
+{
+	_cleanup_free_ char *config = guest_config_to_json(guest_config(g));
+	struct guest_info info;
+	struct utsname u = { 0 };
+	json_t *o;
+	char *s;
+
+	uname(&u);
+	guest_get_info(g, &info);
+	o = json_pack("{s:s, s:s, s:I, s:o?, s:{s:s, s:b, s:i}, s:{s:I, s:I, s:i, s:i, s:s}}", "nidra",
+		      NIDRA_VERSION, "made_by", verb, "time_ns", (json_int_t)clock_realtime_ns(),
+		      "config", json_loads(config ?: "", 0, NULL), "host", "kernel", u.release,
+		      "intercepts", machine_intercepts(guest_machine(g)), "tsc_khz",
+		      (int)machine_tsc_khz(guest_machine(g)), "guest", "system_time_ns",
+		      (json_int_t)info.running_ns, "memory_bytes", (json_int_t)info.memory_bytes,
+		      "vcpus_online", (int)info.vcpus_online, "wakes", (int)info.wakes, "transport",
+		      info.transport);
+	s = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
+	json_decref(o);
+	return s;
+}
+
+int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, uint32_t *ret_wakes,
+			  struct err *err)
+{
+	json_t *o = json_loadb(json, len, 0, NULL);
+	json_t *config = json_object_get(o, "config");
+	json_t *wakes = json_object_get(json_object_get(o, "guest"), "wakes");
+	_cleanup_free_ char *text = config ? json_dumps(config, JSON_COMPACT) : NULL;
+	struct guest_config c = { 0 };
+	int r;
+
+	*ret_wakes = (uint32_t)json_integer_value(wakes);
+	json_decref(o);
+	if (!text)
+		return err_set(err, -EBADMSG, "the image's metadata has no configuration");
+	r = guest_config_from_json(text, strlen(text), &c, err);
+	r = r ?: guest_config_check(&c, err);
+	if (r < 0) {
+		guest_config_fini(&c);
+		return err_prefix(err, "the image's configuration");
+	}
+	*ret = c;
+	return 0;
+}
+
+int sleep_image_metadata(const char *path, char **ret_json, struct err *err)
+{
+	struct image_reader *reader;
+	const void *body;
+	size_t len;
+	int r = image_reader_open(path, &reader, err);
+
+	if (r < 0)
+		return r;
+	r = image_reader_record(reader, IMAGE_REC_METADATA, 0, &body, &len);
+	if (r < 0)
+		r = err_set(err, -EBADMSG, "%s has no metadata", path);
+	else
+		*ret_json = str_printf("%.*s", (int)len, (const char *)body);
+	image_reader_free(reader);
+	return r;
+}

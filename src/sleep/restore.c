@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * restore: from an image to a guest that goes on.
+ *
+ * Told (the default): its suspend hypercall returns 0. Xen's state is that of a new domain, and the
+ * guest registers everything anew. Transparent: it returns 1, as if nothing but a checkpoint had
+ * happened, and nidra brings all of Xen's state back. The image holds enough for both.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/addr.h"
+#include "device/console.h"
+#include "kvm/machine.h"
+#include "sleep/internal.h"
+#include "sleep/regions.h"
+#include "xen/domain.h"
+
+#define PARK_WAIT_NS UINT64_C(30000000000)
+
+static int record(struct sleep_op *op, uint32_t type, uint32_t instance, struct bytes_reader *ret,
+		  struct err *err)
+{
+	const void *body;
+	size_t len;
+	int r = image_reader_record(op->reader, type, instance, &body, &len);
+
+	if (r < 0)
+		return err_set(err, -EBADMSG, "%s lacks record %u.%u", op->args.image, type, instance);
+	*ret = bytes_reader(body, len);
+	return 0;
+}
+
+static void image_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	image_reader_free(op->reader);
+	op->reader = NULL;
+}
+
+/* Header, digests of all records, metadata: what can be refused is refused before anything is built. */
+static int image_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct bytes_reader meta;
+	uint32_t wakes;
+	int r = image_reader_open(op->args.image, &op->reader, err);
+
+	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
+	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, &wakes, err);
+	if (r == 0 && op->args.config && op->args.config->name) {
+		free(op->config.name);
+		op->config.name = strdup(op->args.config->name);
+		r = op->config.name ? 0 : err_errno(err, -ENOMEM, "name");
+	}
+	if (r < 0) {
+		image_undo(run, op);
+		return r;
+	}
+	op->wakes = wakes;
+	return 0;
+}
+
+static int build_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r = guest_new(&op->config, sleeper_guest_observer(op->sleeper), &op->guest, err);
+
+	(void)run;
+	if (r == 0)
+		guest_set_wakes(op->guest, op->wakes + 1);
+	return r;
+}
+
+static void build_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	guest_free(op->guest);
+	op->guest = NULL;
+}
+
+static int memory_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct image_progress progress = { .step = sleep_progress_step, .arg = run };
+	struct image_region region[SLEEP_REGIONS_MAX];
+	size_t n = sleep_regions(guest_machine(op->guest), region);
+	struct image_stats stats = { 0 };
+	int r = image_reader_memory(op->reader, region, n, &progress, &stats, err);
+
+	op->stats.file_bytes = stats.file_bytes;
+	op->stats.memory_bytes = stats.memory_bytes;
+	op->stats.zero_bytes = stats.zero_bytes;
+	return r;
+}
+
+static int load_machine(struct sleep_op *op, struct err *err)
+{
+	struct machine *m = guest_machine(op->guest);
+	struct bytes_reader r;
+	uint32_t vcpus;
+	uint64_t clock;
+	int ret = record(op, IMAGE_REC_MACHINE, 0, &r, err);
+
+	if (ret < 0)
+		return ret;
+	vcpus = bytes_get_u32(&r);
+	bytes_get_u32(&r); /* TSC frequency: each vCPU's state has it, too */
+	clock = bytes_get_u64(&r);
+	if (bytes_done(&r) || vcpus != machine_vcpus(m))
+		return err_set(err, -EBADMSG, "%s: its machine record makes no sense", op->args.image);
+	if (!machine_wait_parked(m, PARK_WAIT_NS))
+		return err_set(err, -ETIMEDOUT, "the vCPU threads do not come up");
+	for (unsigned int i = 0; i < vcpus; i++) {
+		ret = record(op, IMAGE_REC_VCPU, i, &r, err);
+		ret = ret ?: vcpu_load(machine_vcpu(m, i), &r, err);
+		if (ret < 0)
+			return err_prefix(err, "vCPU %u", i);
+	}
+	machine_set_clock(m, clock);
+	return 0;
+}
+
+static int state_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct bytes_reader r;
+	int ret = pm_check(run, err);
+
+	ret = ret ?: load_machine(op, err);
+	ret = ret ?: record(op, IMAGE_REC_XEN, 0, &r, err);
+	ret = ret ?: xen_domain_load(guest_domain(op->guest), &r, err);
+	return ret ?: guest_adopt(op->guest, err);
+}
+
+/* The one register that decides, and what each way needs. */
+static int connect_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct xen_domain *d = guest_domain(op->guest);
+	struct vcpu *boot_cpu = machine_vcpu(guest_machine(op->guest), 0);
+	struct bytes_reader r;
+	int ret;
+
+	(void)run;
+	console_drain(guest_console(op->guest));
+	ret = vcpu_set_rax(boot_cpu, op->args.transparent, err);
+	if (ret < 0 || !op->args.transparent)
+		return ret ?: xen_domain_reset(d, err);
+	ret = record(op, IMAGE_REC_XENSTORE, 0, &r, err);
+	ret = ret ?: xen_domain_load_store(d, &r, err);
+	if (ret == 0)
+		xen_domain_cancelled(d);
+	return ret;
+}
+
+static int start_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+
+	image_undo(run, op);
+	sleeper_set_guest(op->sleeper, op->guest);
+	return op->args.paused ? guest_pause(op->guest, err) : guest_run(op->guest, err);
+}
+
+static const struct pm_phase restore_phases[] = {
+	{ "image", image_enter, image_undo },
+	{ "build", build_enter, build_undo },
+	{ "memory", memory_enter, NULL },
+	{ "state", state_enter, NULL },
+	{ "connect", connect_enter, NULL },
+	{ "start", start_enter, NULL, .no_return = true },
+};
+
+const struct pm_table sleep_restore_table = { "restore", restore_phases, ARRAY_SIZE(restore_phases) };
