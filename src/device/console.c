@@ -149,7 +149,9 @@ size_t console_read(struct console *c, uint64_t *pos, void *buf, size_t len)
 		*pos = oldest;
 	while (n < len && *pos < c->log_end) {
 		size_t at = *pos % LOG_BYTES;
-		size_t part = MIN(MIN(len - n, LOG_BYTES - at), (size_t)(c->log_end - *pos));
+		size_t part = MIN(len - n, LOG_BYTES - at);
+
+		part = MIN(part, (size_t)(c->log_end - *pos));
 
 		memcpy((char *)buf + n, c->log + at, part);
 		n += part;

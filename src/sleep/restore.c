@@ -45,21 +45,21 @@ static int image_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
 	struct bytes_reader meta;
-	uint32_t wakes;
+	char *name = take_ptr(op->config.name); /* the only thing that may differ from the image's */
 	int r = image_reader_open(op->args.image, &op->reader, err);
 
+	guest_config_fini(&op->config);
 	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
-	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, &wakes, err);
-	if (r == 0 && op->args.config && op->args.config->name) {
-		free(op->config.name);
-		op->config.name = strdup(op->args.config->name);
-		r = op->config.name ? 0 : err_errno(err, -ENOMEM, "name");
-	}
+	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, &op->wakes, err);
 	if (r < 0) {
+		free(name);
 		image_undo(run, op);
 		return r;
 	}
-	op->wakes = wakes;
+	if (name) {
+		free(op->config.name);
+		op->config.name = name;
+	}
 	return 0;
 }
 

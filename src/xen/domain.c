@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <stdint.h>
 #include <xen/hvm/params.h>
 
 #include "base/addr.h"

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <string.h>
+#include <stdint.h>
 #include <xen/grant_table.h>
 
 #include "base/addr.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HYPERVISOR_hvm_op. Source: Xen public/hvm/hvm_op.h, params.h. */
 #include <errno.h>
+#include <stdint.h>
 #include <xen/hvm/hvm_op.h>
 #include <xen/hvm/params.h>
 

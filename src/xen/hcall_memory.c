@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HYPERVISOR_memory_op. Source: Xen public/memory.h. */
 #include <errno.h>
+#include <stdint.h>
 #include <xen/memory.h>
 
 #include "base/addr.h"

@@ -2,6 +2,7 @@
 /* HYPERVISOR_sched_op: yield, poll, and shutdown, where every sleep begins. Xen public/sched.h. */
 #include <errno.h>
 #include <sched.h>
+#include <stdint.h>
 #include <xen/sched.h>
 
 #include "base/clock.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* HYPERVISOR_vcpu_op and set_timer_op. Source: Xen public/vcpu.h. */
 #include <errno.h>
+#include <stdint.h>
 #include <xen/vcpu.h>
 
 #include "base/addr.h"

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <stdint.h>
 #include <xen/features.h>
 #include <xen/version.h>
 
@@ -54,7 +55,7 @@ int64_t xen_hypercall(struct xen_domain *d, struct vcpu *v, const struct hyperca
 /* Output before there is a console ring. Reading gives nothing. */
 int64_t hcall_console_io(struct hcall *h)
 {
-	uint64_t done = 0, len = MIN(h->arg[1], UINT64_C(CONSOLE_MAX));
+	uint64_t done = 0, len = MIN(h->arg[1], (uint64_t)CONSOLE_MAX);
 	char buf[CONSOLE_CHUNK];
 
 	if (h->arg[0] == 1) /* CONSOLEIO_read */

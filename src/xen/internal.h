@@ -7,7 +7,7 @@
 #define NIDRA_XEN_INTERNAL_H
 
 #include <pthread.h>
-#include <stdatomic.h>
+#include <stdint.h>
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 

@@ -73,7 +73,7 @@ int shinfo_map(struct xen_domain *d, uint64_t gfn)
 	memset(s->evtchn_mask, 0xff, sizeof(s->evtchn_mask));
 	for (unsigned int i = 0; i < XEN_LEGACY_MAX_VCPUS; i++)
 		write_tsc_scale(d, &s->vcpu_info[i].time);
-	for (unsigned int i = 0; i < MIN(d->vcpus, XEN_LEGACY_MAX_VCPUS); i++)
+	for (unsigned int i = 0; i < MIN(d->vcpus, (unsigned int)XEN_LEGACY_MAX_VCPUS); i++)
 		if (d->vcpu[i].info_gpa == NOWHERE)
 			vcpu_set_pvclock(machine_vcpu(d->machine, i),
 					 d->shared_info_gpa + i * sizeof(vcpu_info_t) +
