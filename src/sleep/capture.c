@@ -14,7 +14,7 @@ int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 	struct sleep_op *op = arg;
 
 	(void)run;
-	return image_writer_new(op->args.image, op->args.replace, 0, &op->writer, err);
+	return image_writer_new(op->args.image, op->args.replace, &op->writer, err);
 }
 
 void sleep_image_open_undo(struct pm_run *run, void *arg)

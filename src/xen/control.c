@@ -169,6 +169,15 @@ bool xen_control_can_suspend(struct xen_domain *d)
 	return value && !strcmp(value, "1");
 }
 
+int xen_control_set_can_suspend(struct xen_domain *d, struct err *err)
+{
+	SCOPED_LOCK(&d->lock);
+
+	return write_node(d, "control/feature-suspend", "1") ?
+		       err_set(err, -EIO, "cannot write control/feature-suspend") :
+		       0;
+}
+
 int xen_control_set_memory(struct xen_domain *d, uint64_t bytes, struct err *err)
 {
 	char value[32];

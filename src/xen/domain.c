@@ -71,6 +71,7 @@ static int new_store(struct xen_domain *d, struct err *err)
 		return r;
 	xs_free(d->store);
 	d->store = store;
+	xen_backend_bind(d, XEN_PORT_XENSTORE, store_ring_event, d);
 	return xen_control_build(d, err);
 }
 
@@ -102,7 +103,6 @@ int xen_domain_new(struct machine *m, const struct xen_domain_config *config,
 		return r;
 	evtchn_init(d);
 	forget(d);
-	xen_backend_bind(d, XEN_PORT_XENSTORE, store_ring_event, d);
 	r = new_store(d, err);
 	if (r < 0)
 		return r;
@@ -130,6 +130,8 @@ int xen_domain_reset(struct xen_domain *d, struct err *err)
 {
 	int r = new_store(d, err);
 
+	/* Linux announces this only once, when it boots; a guest that slept can sleep again. */
+	r = r ?: xen_control_set_can_suspend(d, err);
 	if (r < 0)
 		return r;
 	SCOPED_LOCK(&d->lock);

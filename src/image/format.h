@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Image format version 1: structs and constants as they are in the file, nothing else.
+ * docs/image-format.md is normative. All numbers are little endian.
+ */
+#ifndef NIDRA_IMAGE_FORMAT_H
+#define NIDRA_IMAGE_FORMAT_H
+
+#include <stdint.h>
+
+#define IMAGE_MAGIC	  "NIDRAIMG"
+#define IMAGE_VERSION	  1
+#define IMAGE_HEADER_LEN  64
+#define IMAGE_DATA_OFFSET 4096 /* page data begins here; zeros between it and the header */
+#define IMAGE_ALIGN	  4096
+#define IMAGE_EXTENT_MAX  (1u << 20)
+#define IMAGE_RECORDS_MAX (256u << 20) /* bytes of all records together */
+#define IMAGE_RECORD_FLAG_OPTIONAL 1u  /* a reader that does not know the type skips it */
+
+struct image_digest {
+	uint8_t b[16]; /* XXH3-128 in its canonical (big endian) form */
+};
+
+struct image_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t header_len;
+	uint64_t required;	 /* features without which it cannot be read; none so far */
+	uint64_t optional;	 /* features that may be ignored; none so far */
+	uint64_t records_offset; /* behind the page data */
+	uint64_t file_len;	 /* of the whole file */
+	struct image_digest digest; /* of the bytes before it */
+};
+_Static_assert(sizeof(struct image_header) == IMAGE_HEADER_LEN, "header");
+
+enum image_record_type {
+	IMAGE_REC_METADATA = 1, /* JSON */
+	IMAGE_REC_MACHINE = 2,
+	IMAGE_REC_VCPU = 3,	/* one per vCPU: instance */
+	IMAGE_REC_XEN = 4,
+	IMAGE_REC_XENSTORE = 5,
+	IMAGE_REC_REGIONS = 6,	/* struct image_region_entry[] */
+	IMAGE_REC_EXTENTS = 7,	/* struct image_extent[], by rising gpa */
+	IMAGE_REC_END = 8,	/* struct image_digest of the digests of all records before it */
+};
+
+struct image_record {
+	uint32_t type;
+	uint32_t instance;
+	uint32_t flags;
+	uint32_t zero;
+	uint64_t len; /* of the body; padded with zeros to 8 */
+	struct image_digest digest; /* of the 24 bytes before it, and the body */
+};
+_Static_assert(sizeof(struct image_record) == 40, "record");
+
+struct image_region_entry {
+	uint32_t kind;
+	uint32_t zero;
+	uint64_t gpa, bytes;
+};
+_Static_assert(sizeof(struct image_region_entry) == 24, "region");
+
+struct image_extent {
+	uint64_t gpa;	 /* page aligned, inside one region */
+	uint64_t offset; /* in the file, page aligned */
+	uint64_t bytes;	 /* pages, at most IMAGE_EXTENT_MAX */
+	struct image_digest digest;
+};
+_Static_assert(sizeof(struct image_extent) == 40, "extent");
+
+#endif

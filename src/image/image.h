@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An image: a sleeping guest as bytes in a file. This layer knows no KVM and no Xen; what a state
+ * record means is its writer's business.
+ *
+ * A writer works on a file without a name (or, where the filesystem cannot do that, with a name that
+ * ends in .partial) and gives it its name only when everything is on the disk. A reader checks header
+ * and all records when it opens; memory is checked extent by extent before a byte of it is used.
+ */
+#ifndef NIDRA_IMAGE_IMAGE_H
+#define NIDRA_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+#include "image/format.h"
+
+/* A piece of guest memory. Pages beyond what @fd has allocated count as zero without being read. */
+struct image_region {
+	uint32_t kind; /* the caller's; compared on reading */
+	uint64_t gpa, bytes;
+	int fd; /* memfd that backs it */
+	uint64_t fd_offset;
+	uint8_t *hva; /* and where it is mapped */
+};
+
+/* Called now and then with bytes done; a negative return stops the work with that code. */
+struct image_progress {
+	int (*step)(void *arg, uint64_t done, uint64_t total, struct err *err);
+	void *arg;
+};
+
+struct image_stats {
+	uint64_t file_bytes;
+	uint64_t memory_bytes; /* stored */
+	uint64_t zero_bytes;   /* elided */
+	uint64_t extents;
+};
+
+/* ---- writing ---- */
+
+struct image_writer;
+
+/* -EEXIST if @path is there and !@replace. */
+int image_writer_new(const char *path, bool replace, struct image_writer **ret, struct err *err);
+/* Takes back everything that is not sealed. */
+void image_writer_free(struct image_writer *w);
+DEFINE_CLEANUP(struct image_writer *, image_writer_free)
+
+int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags,
+			const void *body, size_t len, struct err *err);
+/* Once. The memory must not change meanwhile. */
+int image_writer_memory(struct image_writer *w, const struct image_region *region, size_t n,
+			const struct image_progress *progress, struct err *err);
+/* On the disk, complete, under its name: in that order. */
+int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct err *err);
+
+/* ---- reading ---- */
+
+struct image_reader;
+
+int image_reader_open(const char *path, struct image_reader **ret, struct err *err);
+/* The same of an open file; the reader owns @fd. @name is for messages. */
+int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err);
+void image_reader_free(struct image_reader *r);
+DEFINE_CLEANUP(struct image_reader *, image_reader_free)
+
+/* Body of a record, borrowed. -ENOENT. */
+int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance, const void **ret_body,
+			size_t *ret_len);
+/* All records in file order, for tools; NULL behind the last. */
+const struct image_record *image_reader_next(struct image_reader *r, const struct image_record *prev);
+void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
+
+/*
+ * Memory into @region, which must be the same regions, all zero. Every extent is checked before it is
+ * written there.
+ */
+int image_reader_memory(struct image_reader *r, const struct image_region *region, size_t n,
+			const struct image_progress *progress, struct image_stats *ret,
+			struct err *err);
+/* Checks every extent. */
+int image_reader_verify(struct image_reader *r, const struct image_progress *progress, struct err *err);
+
+/* Digest of @len bytes, as the format has them. */
+struct image_digest image_digest(const void *buf, size_t len);
+
+#endif

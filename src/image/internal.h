@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of this folder share. */
+#ifndef NIDRA_IMAGE_INTERNAL_H
+#define NIDRA_IMAGE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "image/image.h"
+
+/* digest.c */
+struct image_digest image_record_digest(const struct image_record *head, const void *body);
+bool image_digest_equal(const struct image_digest *a, const struct image_digest *b);
+
+/*
+ * workers.c: @count pieces of work spread over some threads, the caller's among them. @work is
+ * called with each number once, from any of them; the first failure stops all.
+ */
+struct image_work {
+	uint64_t count;
+	int (*work)(void *arg, uint64_t number, struct err *err);
+	void *arg;
+	uint64_t total; /* bytes, for progress */
+	_Atomic uint64_t done;
+	const struct image_progress *progress;
+};
+int image_work_run(struct image_work *w, struct err *err);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "image/internal.h"
+
+#define WORKERS_MAX 4
+
+struct pool {
+	struct image_work *work;
+	_Atomic uint64_t next;
+	atomic_bool stop;
+	pthread_mutex_t lock;
+	int result; /* first failure */
+	struct err err;
+};
+
+static void fail(struct pool *p, int r, const struct err *err)
+{
+	SCOPED_LOCK(&p->lock);
+
+	if (!p->result) {
+		p->result = r;
+		p->err = *err;
+	}
+	p->stop = true;
+}
+
+static bool do_one(struct pool *p)
+{
+	struct image_work *w = p->work;
+	uint64_t n = atomic_fetch_add(&p->next, 1);
+	struct err err = { 0 };
+	int r;
+
+	if (n >= w->count || p->stop)
+		return false;
+	r = w->work(w->arg, n, &err);
+	if (r < 0)
+		fail(p, r, &err);
+	return r == 0;
+}
+
+static void *helper(void *arg)
+{
+	while (do_one(arg))
+		;
+	return NULL;
+}
+
+/* The caller's thread works, too, and is the one that tells about progress. */
+static void work_and_tell(struct pool *p)
+{
+	struct image_work *w = p->work;
+	struct err err = { 0 };
+
+	do {
+		int r = w->progress && w->progress->step ?
+				w->progress->step(w->progress->arg, w->done, w->total, &err) :
+				0;
+
+		if (r < 0) {
+			fail(p, r, &err);
+			return;
+		}
+	} while (do_one(p));
+}
+
+int image_work_run(struct image_work *w, struct err *err)
+{
+	struct pool p = { .work = w, .lock = PTHREAD_MUTEX_INITIALIZER };
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	pthread_t thread[WORKERS_MAX];
+	sigset_t all, old;
+	int n = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (n + 1 < MIN(cpus, (long)WORKERS_MAX) && (uint64_t)n + 1 < w->count &&
+	       !pthread_create(&thread[n], NULL, helper, &p))
+		n++;
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	work_and_tell(&p);
+	while (n)
+		pthread_join(thread[--n], NULL);
+	if (p.result && err)
+		*err = p.err;
+	return p.result;
+}
