@@ -31,6 +31,9 @@ enum timeline_result timeline_result_parse(const char *name)
 
 /* Time, as both drawings see it. */
 
+/* More than a century: sums of two such lengths still fit. */
+#define LENGTH_MAX (UINT64_MAX / 4)
+
 /* From the start of an operation to its end, or to the last that is known of it; at least 1. */
 static uint64_t op_length(const struct timeline_op *op)
 {
@@ -44,7 +47,7 @@ static uint64_t op_length(const struct timeline_op *op)
 		end = MAX(end, s->undo_start_ns);
 		end = MAX(end, s->undo_end_ns);
 	}
-	return end > op->start_ns ? end - op->start_ns : 1;
+	return end > op->start_ns ? MIN(end - op->start_ns, LENGTH_MAX) : 1;
 }
 
 /* A stretch of time inside an operation, in ns since its start. */
@@ -117,9 +120,12 @@ static struct text tick_label(uint64_t ns)
 {
 	struct text t = duration(ns);
 	char *point = strchr(t.s, '.'), *unit = strchr(t.s, ' '), *end = unit;
+	char *seconds = strstr(t.s, " 00 s");
 
 	if (!ns)
 		return (struct text){ "0" };
+	if (seconds)
+		*seconds = 0;
 	if (!point)
 		return t;
 	while (end[-1] == '0')
@@ -130,10 +136,11 @@ static struct text tick_label(uint64_t ns)
 	return t;
 }
 
-/* The smallest 1, 2 or 5 with zeros that gives at most @most ticks in @length. */
+/* The smallest 1, 2 or 5 with zeros, of a microsecond or a minute, for at most @most ticks. */
 static uint64_t tick_step(uint64_t length, uint64_t most)
 {
-	uint64_t step = NSEC_PER_USEC;
+	bool minutes = length / most > 20 * NSEC_PER_SEC;
+	uint64_t step = minutes ? 60 * NSEC_PER_SEC : NSEC_PER_USEC;
 
 	for (unsigned int i = 0; length / step > most && step < UINT64_MAX / 5; i++)
 		step = i % 3 == 1 ? step / 2 * 5 : step * 2;
@@ -179,13 +186,41 @@ static size_t columns(const char *s)
 	return n;
 }
 
-static size_t widest_name(const struct timeline_op *op)
+/* Bytes of the first @most columns of @s. */
+static size_t bytes_of(const char *s, size_t most)
 {
-	size_t widest = 0;
+	size_t i = 0;
 
-	for (size_t i = 0; i < op->n; i++)
-		widest = MAX(widest, columns(op->spans[i].name));
-	return widest;
+	for (size_t n = 0; s[i]; i++) {
+		n += ((unsigned char)s[i] & 0xc0) != 0x80;
+		if (n > most)
+			break;
+	}
+	return i;
+}
+
+/* What all operations of a drawing have in common, so that their bars stand one below another. */
+struct layout {
+	size_t names, remarks; /* columns of the widest */
+};
+
+enum { NAME_MAX_COLUMNS = 28 };
+
+static struct layout layout(const struct timeline_op *ops, size_t n)
+{
+	struct layout l = { 0 };
+
+	for (size_t i = 0; i < n; i++) {
+		for (size_t j = 0; j < ops[i].n; j++) {
+			const struct timeline_span *span = &ops[i].spans[j];
+			struct phrase more = remark(&ops[i], span);
+
+			l.names = MAX(l.names, columns(span->name));
+			l.remarks = MAX(l.remarks, columns(more.s));
+		}
+	}
+	l.names = MIN(l.names, (size_t)NAME_MAX_COLUMNS);
+	return l;
 }
 
 /* Length of the first line of @s that fits in @width (not 0), broken at a space if there is one. */
@@ -205,7 +240,6 @@ static size_t line_length(const char *s, size_t width)
 enum {
 	CELLS_MIN = 16,
 	CELLS_MAX = 400,
-	NAME_MAX_COLUMNS = 28,
 	DURATION_COLUMNS = 11,
 	UNDO = TIMELINE_RESULTS, /* styles besides those of the results */
 	GRID,
@@ -245,17 +279,13 @@ static void put_blanks(const struct terminal *t, size_t n)
 /* At most @most columns of @s; what would move the cursor is not let through. */
 static size_t put_text(const struct terminal *t, const char *s, size_t most)
 {
-	size_t whole = columns(s), n = MIN(whole, most), seen = 0;
+	bool cut = columns(s) > most;
+	size_t bytes = bytes_of(s, cut ? most - 1 : most);
 
-	for (; *s; s++) {
-		seen += ((unsigned char)*s & 0xc0) != 0x80;
-		if (seen > n || (n < whole && seen == n))
-			break;
-		fputc((unsigned char)*s < ' ' || *s == 127 ? '?' : *s, t->f);
-	}
-	if (n < whole)
-		fputs("…", t->f);
-	return n;
+	for (size_t i = 0; i < bytes; i++)
+		fputc((unsigned char)s[i] < ' ' || s[i] == 127 ? '?' : s[i], t->f);
+	fputs(cut ? "…" : "", t->f);
+	return cut ? most : columns(s);
 }
 
 /* In eighths of a cell. */
@@ -383,37 +413,32 @@ static void put_head(const struct terminal *t, const struct timeline_op *op)
 	fputc('\n', t->f);
 }
 
-static void draw_op(FILE *f, const struct timeline_op *op, unsigned int width, bool colour)
+static void draw_op(struct terminal *t, const struct timeline_op *op, unsigned int width)
 {
-	struct terminal t = { .f = f, .colour = colour, .length = op_length(op) };
-	size_t used, widest = 0;
-
-	for (size_t i = 0; i < op->n; i++) {
-		struct phrase more = remark(op, &op->spans[i]);
-
-		widest = MAX(widest, more.s[0] ? columns(more.s) + 2 : 0);
-	}
-	t.name_columns = MIN(widest_name(op), (size_t)NAME_MAX_COLUMNS);
-	used = 2 + t.name_columns + 2 + DURATION_COLUMNS + widest;
-	t.cells = width > used ? (unsigned int)MIN(width - used, (size_t)CELLS_MAX) : 0;
-	t.cells = MAX(t.cells, (unsigned int)CELLS_MIN);
-	t.step = tick_step(t.length, MAX(t.cells / 12, 1U));
-
-	put_head(&t, op);
+	t->length = op_length(op);
+	t->step = tick_step(t->length, MAX(t->cells / 12, 1U));
+	put_head(t, op);
 	for (size_t i = 0; i < op->n; i++)
-		put_row(&t, op, &op->spans[i]);
+		put_row(t, op, &op->spans[i]);
 	if (op->n)
-		put_axis(&t);
-	put_message(&t, op->message, width > 4 ? width - 4 : 1);
+		put_axis(t);
+	put_message(t, op->message, width > 4 ? width - 4 : 1);
 }
 
 void timeline_draw_text(FILE *f, const struct timeline_op *ops, size_t n, unsigned int width,
 			bool colour)
 {
+	struct layout l = layout(ops, n);
+	size_t used = 2 + l.names + 2 + DURATION_COLUMNS + (l.remarks ? l.remarks + 2 : 0);
+	struct terminal t = { .f = f, .colour = colour, .name_columns = l.names };
+
+	width = width ? width : 80;
+	t.cells = width > used ? (unsigned int)MIN(width - used, (size_t)CELLS_MAX) : 0;
+	t.cells = MAX(t.cells, (unsigned int)CELLS_MIN);
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			fputc('\n', f);
-		draw_op(f, &ops[i], width ? width : 80, colour);
+		draw_op(&t, &ops[i], width);
 	}
 }
 
@@ -428,7 +453,9 @@ enum {
 	SVG_FOOT = 40, /* axis */
 	SVG_LINE = 18, /* of a message */
 	SVG_MESSAGE_COLUMNS = 120,
-	SVG_RIGHT = 230, /* durations and remarks */
+	SVG_TOOK = 90, /* durations, right of the bars */
+	SVG_REMARK = 138,
+	SVG_LETTER = 8, /* of a name, rather wide */
 };
 
 static const char svg_style[] =
@@ -472,7 +499,7 @@ static void put_xml(FILE *f, const char *s, size_t len)
 static void svg_text(FILE *f, unsigned int x, unsigned int y, const char *class, const char *s)
 {
 	fprintf(f, "<text x=\"%u\" y=\"%u\" class=\"%s\">", x, y, class);
-	put_xml(f, s, strlen(s));
+	put_xml(f, s, bytes_of(s, NAME_MAX_COLUMNS));
 	fputs("</text>\n", f);
 }
 
@@ -513,8 +540,8 @@ static void svg_row(const struct svg *v, const struct timeline_op *op,
 	svg_bar(v, back, bar, "undo", span->name, "undo");
 	svg_bar(v, back, bar, "undo-edge", span->name, "undo");
 	if (in.there)
-		svg_text(v->f, v->right + 80, base, "took", duration(in.to - in.from).s);
-	svg_text(v->f, v->right + 94, base, class, remark(op, span).s);
+		svg_text(v->f, v->right + SVG_TOOK, base, "took", duration(in.to - in.from).s);
+	svg_text(v->f, v->right + SVG_TOOK + 14, base, class, remark(op, span).s);
 }
 
 static void svg_axis(const struct svg *v, unsigned int top, unsigned int bottom)
@@ -577,29 +604,32 @@ static void svg_head(const struct svg *v, const struct timeline_op *op, unsigned
 		SVG_WIDTH - 2 * SVG_MARGIN, y, results[op->result].name, summary(op).s);
 }
 
-static void svg_panel(FILE *f, const struct timeline_op *op, unsigned int y)
+static void svg_panel(struct svg *v, const struct timeline_op *op, unsigned int y)
 {
 	unsigned int rows = y + SVG_HEAD, end = rows + (unsigned int)op->n * SVG_ROW;
-	size_t names = MIN(widest_name(op), (size_t)NAME_MAX_COLUMNS);
-	struct svg v = { .f = f, .length = op_length(op) };
 
-	v.left = 2 * SVG_MARGIN + (unsigned int)names * 8 + 16;
-	v.right = SVG_WIDTH - 2 * SVG_MARGIN - SVG_RIGHT + 20;
-	v.step = tick_step(v.length, 6);
-	fprintf(f,
+	v->length = op_length(op);
+	v->step = tick_step(v->length, 6);
+	fprintf(v->f,
 		"<rect x=\"%d.5\" y=\"%u.5\" width=\"%d\" height=\"%u\" rx=\"8\" "
 		"class=\"panel\"/>\n",
 		SVG_MARGIN, y, SVG_WIDTH - 2 * SVG_MARGIN - 1, panel_height(op) - 1);
-	svg_head(&v, op, y + 36);
-	svg_axis(&v, rows - 4, end);
+	svg_head(v, op, y + 36);
+	if (op->n)
+		svg_axis(v, rows - 4, end);
 	for (size_t i = 0; i < op->n; i++)
-		svg_row(&v, op, &op->spans[i], rows + (unsigned int)i * SVG_ROW);
-	svg_message(&v, op->message, results[op->result].name, end + SVG_FOOT + 2);
+		svg_row(v, op, &op->spans[i], rows + (unsigned int)i * SVG_ROW);
+	svg_message(v, op->message, results[op->result].name, end + SVG_FOOT + 2);
 }
 
 void timeline_draw_svg(FILE *f, const struct timeline_op *ops, size_t n)
 {
 	unsigned int height = SVG_MARGIN, y = SVG_MARGIN;
+	struct layout l = layout(ops, n);
+	struct svg v = { .f = f };
+
+	v.left = 2 * SVG_MARGIN + (unsigned int)l.names * SVG_LETTER + 16;
+	v.right = SVG_WIDTH - 2 * SVG_MARGIN - SVG_TOOK - (l.remarks ? SVG_REMARK : 0);
 
 	for (size_t i = 0; i < n; i++)
 		height += panel_height(&ops[i]) + SVG_MARGIN;
@@ -613,7 +643,7 @@ void timeline_draw_svg(FILE *f, const struct timeline_op *ops, size_t n)
 	      f);
 	fprintf(f, "<rect width=\"%d\" height=\"%u\" class=\"page\"/>\n", SVG_WIDTH, height);
 	for (size_t i = 0; i < n; i++) {
-		svg_panel(f, &ops[i], y);
+		svg_panel(&v, &ops[i], y);
 		y += panel_height(&ops[i]) + SVG_MARGIN;
 	}
 	fputs("</svg>\n", f);
