@@ -54,7 +54,8 @@ int sleeper_new(const struct sleep_observer *observer, struct sleeper **ret, str
 void sleeper_free(struct sleeper *s);
 DEFINE_CLEANUP(struct sleeper *, sleeper_free)
 
-/* NULL before boot/restore succeeded; stays valid until the sleeper is freed or the next BOOT. */
+/* NULL before boot/restore succeeded; valid until the sleeper is freed or the next sleep_start() of
+ * BOOT or RESTORE, which is for the thread that uses the guest to call. */
 struct guest *sleeper_guest(struct sleeper *s);
 
 /*

@@ -113,7 +113,6 @@ void sleeper_set_guest(struct sleeper *s, struct guest *g)
 	s->guest = g;
 	pthread_mutex_unlock(&s->lock);
 	guest_free(old);
-	tell(s);
 }
 
 /* ---- the running operation ---- */
@@ -301,6 +300,9 @@ int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args
 	if (r < 0)
 		return r;
 	table = choose_table(s, verb, args, err);
+	/* Its memory is needed again; and only our caller may still look at it, so it goes here. */
+	if (table && (verb == SLEEP_BOOT || verb == SLEEP_RESTORE))
+		sleeper_set_guest(s, NULL);
 	r = table ? make_start(s, verb, args, table, &st, err) : err->code;
 	if (r == 0) {
 		pthread_mutex_lock(&s->lock);

@@ -37,6 +37,18 @@ static int64_t register_info(struct hcall *h, unsigned int vcpu)
 	return 0;
 }
 
+/*
+ * KVM forgets where a vCPU's clock record is when the vCPU gets INIT, which is how APs start, after
+ * the BSP has registered their vcpu_info. Every bring-up makes the calls that come here.
+ */
+static void renew_pvclock(struct hcall *h, unsigned int vcpu)
+{
+	uint64_t gpa = h->d->vcpu[vcpu].info_gpa;
+
+	if (vcpu == h->vcpu && gpa != NOWHERE)
+		vcpu_set_pvclock(h->v, gpa + offsetof(vcpu_info_t, time));
+}
+
 static int64_t register_area(struct hcall *h, uint64_t *ret_gva)
 {
 	uint64_t gva;
@@ -79,12 +91,14 @@ int64_t hcall_vcpu(struct hcall *h)
 	case VCPUOP_register_vcpu_info:
 		return register_info(h, vcpu);
 	case VCPUOP_register_runstate_memory_area:
+		renew_pvclock(h, vcpu);
 		return register_area(h, &h->d->vcpu[vcpu].runstate_gva);
 	case VCPUOP_set_singleshot_timer:
 		return set_singleshot(h, vcpu);
 	case VCPUOP_stop_singleshot_timer:
 		return stop_singleshot(h, vcpu);
 	case VCPUOP_stop_periodic_timer: /* there is none */
+		renew_pvclock(h, vcpu);
 		return 0;
 	case VCPUOP_is_up: /* CPUs go up and down by INIT/SIPI and HLT, not by us */
 		return 1;

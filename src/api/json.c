@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "api/json.h"
+
+#include <string.h>
+
+static json_t *json_of_span(const struct pm_span *p, uint64_t zero)
+{
+	json_t *o = json_pack("{s:s, s:s}", "name", p->name, "result", pm_result_name(p->result));
+
+	if (p->start_ns)
+		json_object_set_new(o, "start_ns", json_integer((json_int_t)(p->start_ns - zero)));
+	if (p->end_ns)
+		json_object_set_new(o, "end_ns", json_integer((json_int_t)(p->end_ns - zero)));
+	if (p->undo_start_ns) {
+		json_object_set_new(o, "undo_start_ns", json_integer((json_int_t)(p->undo_start_ns - zero)));
+		json_object_set_new(o, "undo_end_ns", json_integer((json_int_t)(p->undo_end_ns - zero)));
+	}
+	return o;
+}
+
+static json_t *json_of_timeline(const struct pm_timeline *t)
+{
+	json_t *phases = json_array();
+
+	for (size_t i = 0; i < t->n; i++)
+		json_array_append_new(phases, json_of_span(&t->span[i], t->start_ns));
+	return json_pack("{s:s?, s:s, s:I, s:o}", "operation", t->op, "result", pm_result_name(t->result),
+			 "duration_ns", (json_int_t)(t->end_ns > t->start_ns ? t->end_ns - t->start_ns : 0),
+			 "phases", phases);
+}
+
+json_t *json_of_job(const struct sleep_job *job)
+{
+	json_t *o = json_pack("{s:I, s:s, s:s, s:I}", "id", (json_int_t)job->id, "operation",
+			      sleep_verb_name(job->verb), "state",
+			      job->running	   ? "running" :
+			      job->result == 0	   ? "done" :
+			      job->result == -ECANCELED ? "cancelled" :
+							  "failed",
+			      "started_ns", (json_int_t)job->start_realtime_ns);
+
+	if (job->running)
+		json_object_set_new(o, "progress",
+				    json_pack("{s:s, s:I, s:I}", "phase", job->phase, "done",
+					      (json_int_t)job->done, "total", (json_int_t)job->total));
+	else if (job->result < 0)
+		json_object_set_new(o, "error", json_pack("{s:i, s:s}", "code", -job->result, "message", job->message));
+	json_object_set_new(o, "stats",
+			    json_pack("{s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)job->stats.file_bytes,
+				      "memory_bytes", (json_int_t)job->stats.memory_bytes, "zero_bytes",
+				      (json_int_t)job->stats.zero_bytes, "pause_ns",
+				      (json_int_t)job->stats.pause_ns));
+	json_object_set_new(o, "timeline", json_of_timeline(&job->timeline));
+	return o;
+}
+
+json_t *json_of_jobs(struct sleeper *s)
+{
+	json_t *a = json_array();
+	struct sleep_job job;
+
+	if (sleep_get_job(s, 0, &job) < 0)
+		return a;
+	for (uint64_t id = job.id > SLEEP_HISTORY ? job.id - SLEEP_HISTORY + 1 : 1, last = job.id; id <= last; id++)
+		if (sleep_get_job(s, id, &job) == 0)
+			json_array_append_new(a, json_of_job(&job));
+	return a;
+}
+
+static json_t *json_of_guest(struct guest *g)
+{
+	_cleanup_free_ char *config = guest_config_to_json(guest_config(g));
+	struct guest_info i;
+
+	guest_get_info(g, &i);
+	return json_pack("{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:i, s:b, s:s, s:i, s:o?}", "state",
+			 guest_state_name(i.state), "end", i.end ? guest_end_name(i.end) : NULL, "reason",
+			 *guest_end_reason(g) ? guest_end_reason(g) : NULL, "cpu_time_ns",
+			 (json_int_t)i.cpu_time_ns, "system_time_ns", (json_int_t)i.running_ns, "memory_bytes",
+			 (json_int_t)i.memory_bytes, "resident_bytes", (json_int_t)i.resident_bytes, "vcpus_online",
+			 (int)i.vcpus_online, "sleeps", i.sleeps, "transport", i.transport, "wakes", (int)i.wakes,
+			 "config", json_loads(config ?: "{}", 0, NULL));
+}
+
+json_t *json_of_machine(struct sleeper *s, const char *name)
+{
+	struct guest *g = sleeper_guest(s);
+	struct sleep_job job;
+	json_t *o = g ? json_of_guest(g) : json_pack("{s:s}", "state", "building");
+
+	json_object_set_new(o, "name", json_string(name));
+	json_object_set_new(o, "pid", json_integer(getpid()));
+	if (sleep_get_job(s, 0, &job) == 0 && job.running)
+		json_object_set_new(o, "operation", json_string(sleep_verb_name(job.verb)));
+	return o;
+}
+
+json_t *json_of_problem(int status, const char *detail)
+{
+	const char *title = status == 400 ? "Bad request" :
+			    status == 404 ? "Not found" :
+			    status == 405 ? "Method not allowed" :
+			    status == 409 ? "Not possible now" :
+			    status == 413 ? "Too large" :
+					    "Failed";
+
+	return json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", title, "status", status,
+			 "detail", detail);
+}
