@@ -305,16 +305,17 @@ static void handle_frame(struct session *s, char type, char *data, uint32_t len)
 	}
 }
 
-/* Read what is there and handle every complete frame; 0 if the client left. */
-static int receive(struct session *s, char *buf, size_t *have)
+/* Read what is there and handle every complete frame.  Nothing to read: the
+ * client left, which the next poll tells. */
+static void receive(struct session *s, char *buf, size_t *have)
 {
 	ssize_t n = read(s->port, buf + *have, HEADER + FRAME_MAX - *have);
 	size_t at = 0;
 
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
-		return 0;
-	if (n < 0)
-		return 1;
+	if (n < 0 && errno != EINTR)
+		die("port");
+	if (n <= 0)
+		return;
 	*have += (size_t)n;
 	while (at < *have) {
 		uint32_t len;
@@ -337,10 +338,27 @@ static int receive(struct session *s, char *buf, size_t *have)
 	}
 	memmove(buf, buf + at, *have - at);
 	*have -= at;
-	return 1;
 }
 
 /* ---- a port ---- */
+
+static int client_present(int port)
+{
+	struct pollfd p = { .fd = port };
+
+	return poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
+}
+
+/* While the host wakes from S3 its ports look forsaken for a moment. */
+static int client_left(int port)
+{
+	for (int i = 0; i < 20; i++) {
+		if (client_present(port))
+			return 0;
+		usleep(20000);
+	}
+	return 1;
+}
 
 /* One client, from its coming to its going. */
 static void serve_client(struct session *s, int child_fd)
@@ -360,10 +378,10 @@ static void serve_client(struct session *s, int child_fd)
 
 		if (poll(p, 5, -1) < 0 && errno != EINTR)
 			die("poll");
-		if (p[0].revents & POLLHUP)
+		if ((p[0].revents & POLLHUP) && client_left(s->port))
 			return;
-		if ((p[0].revents & POLLIN) && !receive(s, buf, &have))
-			return;
+		if (p[0].revents & POLLIN)
+			receive(s, buf, &have);
 		if (p[1].revents && read(child_fd, &info, sizeof(info)) > 0 && s->child > 0)
 			s->reaped = waitpid(s->child, &s->status, WNOHANG) == s->child;
 		if (p[2].revents && s->out >= 0)
@@ -375,13 +393,6 @@ static void serve_client(struct session *s, int child_fd)
 		if (s->child > 0 && s->reaped)
 			finish_command(s);
 	}
-}
-
-static int client_present(int port)
-{
-	struct pollfd p = { .fd = port };
-
-	return poll(&p, 1, 0) >= 0 && !(p.revents & POLLHUP);
 }
 
 /* Serve one client after the other.  A client that comes or goes raises

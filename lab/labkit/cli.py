@@ -1,4 +1,4 @@
-"""The commands lab/run, lab/up, lab/exec, lab/down."""
+"""The commands lab/run, lab/up, lab/exec, lab/down, lab/wake, lab/status."""
 
 import argparse
 import os
@@ -40,15 +40,26 @@ def split(arguments):
     return arguments[:at], arguments[at + 1:]
 
 
+def named(verb, **more):
+    """A parser that knows `--name`."""
+    parser = argparse.ArgumentParser(prog=f"lab/{verb}", **more)
+    parser.add_argument("--name", default="default", help="which lab (default: default)")
+    return parser
+
+
 def add_host_options(parser):
     parser.add_argument("--kernel", choices=("6.1", "6.12"), default="6.12",
                         help="kernel of the lab host (default 6.12)")
     parser.add_argument("--cpus", type=int, default=2)
     parser.add_argument("--memory", type=int, default=4096, metavar="MIB")
     parser.add_argument("--share", action="append", default=[], type=folder, metavar="DIR",
-                        help="make a folder visible below /tmp or /run too")
+                        help="keep this folder visible and fresh, wherever it is")
     parser.add_argument("--out", type=Path, metavar="DIR",
                         help="folder whose content comes back ($LAB_OUT; default build/lab-out)")
+    parser.add_argument("--sleepable", action="store_true",
+                        help="a lab host that survives `echo mem >/sys/power/state`")
+    parser.add_argument("--program", action="append", default=[], metavar="NAME",
+                        help="with --sleepable: a program of this machine to take along")
     parser.add_argument("--timeout", type=float, default=600, metavar="S",
                         help="end what takes longer (default 600)")
 
@@ -78,7 +89,8 @@ def create(name, options, dies_with_us):
     shutil.rmtree(host.folder, ignore_errors=True)
     host.folder.mkdir()
     try:
-        host.remember(name=name, build=str(paths.build()), out=str(options.out))
+        host.remember(name=name, build=str(paths.build()), out=str(options.out),
+                      sleepable=options.sleepable)
         sync.begin(host, options.share)
         host.start(options, dies_with_us)
         with remote.Connection(host, time.monotonic() + options.timeout) as link:
@@ -90,18 +102,33 @@ def create(name, options, dies_with_us):
     return host
 
 
+def sweep_after_us(scratch):
+    """Have a folder removed when this process ends, even if it is killed."""
+    listen, _held = os.pipe()   # its other end closes with us
+    subprocess.Popen(["sh", "-c", 'read _; rm -rf -- "$1"', "sh", scratch], stdin=listen,
+                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                     start_new_session=True)
+    os.close(listen)
+
+
 def explain(host, failure):
     """Show the console's last lines if that is what the failure is about."""
     if isinstance(failure, (LabDied, remote.TimedOut)):
         print(f"--- last console lines of lab '{host.name}' ---\n{host.last_words()}\n---",
               file=sys.stderr)
+        out = Path(host.settings()["out"])
+        shutil.copy(host.console, out / "lab-console.log")
 
 
 def execute(host, command, deadline):
     """Run a command in a lab that is up; its status."""
     try:
         stdin = sys.stdin.fileno() if sys.stdin and not sys.stdin.closed else None
-        return remote.run(host, command, cwd=os.getcwd(), deadline=deadline, stdin=stdin)
+        status = remote.run(host, command, cwd=os.getcwd(), deadline=deadline, stdin=stdin)
+        if host.settings()["sleepable"]:
+            sync.fetch(host, lambda command, stdout: remote.run(
+                host, command, cwd="/", deadline=deadline, stdout=stdout))
+        return status
     except remote.TimedOut as failure:
         explain(host, failure)
         print(f"lab: {failure}", file=sys.stderr)
@@ -123,7 +150,9 @@ def run(arguments):
         parser.error("no command")
     complete(options)
     deadline = time.monotonic() + options.timeout
-    host = create(f"run-{os.getpid()}", options, dies_with_us=True)
+    name = f"run-{os.getpid()}"
+    sweep_after_us(Host(name).folder)
+    host = create(name, options, dies_with_us=True)
     try:
         return execute(host, command, deadline)
     finally:
@@ -131,8 +160,7 @@ def run(arguments):
 
 
 def up(arguments):
-    parser = argparse.ArgumentParser(prog="lab/up")
-    parser.add_argument("--name", default="default")
+    parser = named("up")
     add_host_options(parser)
     options = parser.parse_args(arguments)
     complete(options)
@@ -142,8 +170,7 @@ def up(arguments):
 
 def exec_(arguments):
     ours, command = split(arguments)
-    parser = argparse.ArgumentParser(prog="lab/exec", usage="%(prog)s [options] -- COMMAND...")
-    parser.add_argument("--name", default="default")
+    parser = named("exec", usage="%(prog)s [options] -- COMMAND...")
     parser.add_argument("--timeout", type=float, default=600, metavar="S")
     options = parser.parse_args(ours)
     if not command:
@@ -157,10 +184,29 @@ def exec_(arguments):
 
 
 def down(arguments):
-    parser = argparse.ArgumentParser(prog="lab/down")
-    parser.add_argument("--name", default="default")
-    Host(parser.parse_args(arguments).name).stop()
+    Host(named("down").parse_args(arguments).name).stop()
     return 0
 
 
-VERBS = {"run": run, "up": up, "exec": exec_, "down": down}
+def wake(arguments):
+    parser = named("wake")
+    parser.add_argument("--wait", type=float, default=0, metavar="S",
+                        help="wait so long for it to fall asleep")
+    options = parser.parse_args(arguments)
+    host = Host(options.name)
+    host.settings()
+    deadline = time.monotonic() + options.wait
+    while (status := host.status()) != "suspended":
+        if time.monotonic() > deadline or status == "down":
+            raise LabError(f"lab '{host.name}' does not sleep, it is {status}")
+        time.sleep(0.1)
+    host.qmp("system_wakeup")
+    return 0
+
+
+def status(arguments):
+    print(Host(named("status").parse_args(arguments).name).status())
+    return 0
+
+
+VERBS = {"run": run, "up": up, "exec": exec_, "down": down, "wake": wake, "status": status}

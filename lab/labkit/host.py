@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,10 +12,11 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import hostimage, kernels, paths
+from . import hostimage, kernels, paths, sleepimage
 
 PORTS = 8       # commands at once in one lab
 CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable"
+CRASH = re.compile(r"Kernel panic|BUG: |Oops|general protection fault|sysrq: Trigger a crash")
 
 
 class LabError(Exception):
@@ -60,10 +62,7 @@ class Host:
         """Start QEMU; the process."""
         kernel = kernels.host(options.kernel)
         initrd = self.folder / "initrd"
-        initrd.write_bytes(hostimage.base(kernel) + hostimage.config(
-            modules_from=kernel.modules, out=options.out, ports=PORTS,
-            shares=" ".join(str(share) for share in options.share),
-            pinned=" ".join(_programs(paths.build())), sleepable=""))
+        self._write_initrd(initrd, kernel, options)
         with open(self.folder / "qemu.log", "wb") as log:
             process = subprocess.Popen(
                 self._command(kernel, initrd, options), stdin=subprocess.DEVNULL, stdout=log,
@@ -74,12 +73,26 @@ class Host:
             time.sleep(0.001)   # its command line shows up a moment late
         return process
 
+    def _write_initrd(self, initrd, kernel, options):
+        with open(initrd, "wb") as file:
+            file.write(hostimage.base(kernel))
+            if options.sleepable:
+                sleepimage.write(file, options.program, options.share)
+            file.write(hostimage.config(
+                modules_from=kernel.modules, out=options.out, ports=PORTS,
+                shares=" ".join(map(str, options.share)),
+                pinned=" ".join(_programs(paths.build())),
+                sleepable="yes" if options.sleepable else ""))
+
     def _command(self, kernel, initrd, options):
+        # vmlinux starts faster, but QEMU writes it to memory anew at each reset,
+        # and waking from S3 is one: the kernel that slept would be overwritten
+        image = kernel.vmlinuz if options.sleepable else kernel.vmlinux
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-M", "pc", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-pku,-la57",
+            "-M", "pc,hpet=on", "-accel", "tcg,thread=multi", "-cpu", "max,-smap,-pku,-la57",
             "-smp", str(options.cpus), "-m", str(options.memory), "-no-reboot",
-            "-kernel", kernel.vmlinux, "-initrd", initrd, "-append", CMDLINE,
+            "-kernel", image, "-initrd", initrd, "-append", CMDLINE,
             "-serial", f"file:{self.console}",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
             "-device", f"virtio-serial-pci,max_ports={PORTS + 1}",
@@ -87,9 +100,11 @@ class Host:
         for port in range(1, PORTS + 1):
             command += ["-chardev", f"socket,id=p{port},path={self.folder}/p{port},server=on,wait=off",
                         "-device", f"virtserialport,chardev=p{port},nr={port}"]
-        command += ["-virtfs", "local,path=/,mount_tag=root,readonly=on,security_model=none,"
-                    "multidevs=remap",
-                    "-virtfs", f"local,path={options.out},mount_tag=out,security_model=none"]
+        if not options.sleepable:
+            command += [
+                "-virtfs", "local,path=/,mount_tag=root,readonly=on,security_model=none,"
+                "multidevs=remap",
+                "-virtfs", f"local,path={options.out},mount_tag=out,security_model=none"]
         return command
 
     def stop(self):
@@ -104,25 +119,36 @@ class Host:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def last_words(self, lines=25):
-        """The end of the console, for error messages."""
+        """The end of the console; from the first sign of a crash, if there is one."""
         text = ""
         for log in (self.folder / "qemu.log", self.console):
             with contextlib.suppress(OSError):
                 text += log.read_text(errors="replace")
-        return "\n".join(text.replace("\r", "").splitlines()[-lines:])
+        said = text.replace("\r", "").splitlines()
+        crash = next((i for i, line in enumerate(said) if CRASH.search(line)), len(said))
+        start = min(crash, max(0, len(said) - lines))
+        return "\n".join(said[start:start + 3 * lines])
 
     # ---- QEMU's own control channel ----
 
-    def qmp(self, *commands):
-        """Run commands; yields their answers and the events that come by."""
-        with socket.socket(socket.AF_UNIX) as sock:
+    def qmp(self, command):
+        """Run one command; its answer."""
+        with paths.locked(self.folder / "qmp.lock"), socket.socket(socket.AF_UNIX) as sock:
             sock.connect(str(self.folder / "qmp"))
             stream = sock.makefile("rw")
-            for command in ("qmp_capabilities", *commands):
-                stream.write(json.dumps({"execute": command}))
+            for name in ("qmp_capabilities", command):
+                stream.write(json.dumps({"execute": name}))
                 stream.flush()
-            for line in stream:
-                yield json.loads(line)
+                answer = {}
+                while "return" not in answer:   # the greeting and events come too
+                    answer = json.loads(stream.readline())
+                    if "error" in answer:
+                        raise LabError(f"QEMU refused {name}: {answer['error']['desc']}")
+            return answer["return"]
+
+    def status(self):
+        """What QEMU says of the lab: running, suspended, ...; or down."""
+        return self.qmp("query-status")["status"] if self.pid() else "down"
 
 
 def _programs(build):
