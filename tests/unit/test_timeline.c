@@ -231,7 +231,7 @@ static size_t count(const char *s, const char *what)
 /* Every tag that is opened is closed, in order; enough XML for what is drawn here. */
 static void check_tags(const char *s)
 {
-	const char *open[32];
+	const char *open[32] = { 0 };
 	size_t depth = 0;
 
 	for (s = strchr(s, '<'); s; s = strchr(s + 1, '<')) {
@@ -245,7 +245,8 @@ static void check_tags(const char *s)
 			open[depth++] = s + 1;
 			continue;
 		}
-		assert_true(depth-- > 0);
+		assert_true(depth > 0);
+		depth = depth ? depth - 1 : 0;
 		assert_memory_equal(open[depth], s + 2, (size_t)(end - s - 2));
 	}
 	assert_int_equal(depth, 0);
