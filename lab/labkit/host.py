@@ -15,7 +15,7 @@ from pathlib import Path
 from . import hostimage, kernels, paths, sleepimage
 
 PORTS = 8       # commands at once in one lab
-CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable"
+CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable cpu_init_udelay=10000"
 CRASH = re.compile(r"Kernel panic|BUG: |Oops|general protection fault|sysrq: Trigger a crash")
 
 

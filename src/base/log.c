@@ -17,7 +17,7 @@ void log_set_level(enum log_level level)
 }
 
 /* One write per line, so that lines of several threads do not mix. */
-static void emit(const char *head, const char *fmt, va_list ap)
+static void _printf_(2, 0) emit(const char *head, const char *fmt, va_list ap)
 {
 	char line[1024];
 	uint64_t now = clock_monotonic_ns();

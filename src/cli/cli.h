@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of the command `nidra` share: its verbs, exit codes, and the client of the API. */
+#ifndef NIDRA_CLI_CLI_H
+#define NIDRA_CLI_CLI_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/cleanup.h"
+#include "base/err.h"
+
+enum exit_code { /* documented in nidra(1) */
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_GUEST_REBOOT = 10, /* `run`: how the guest ended */
+	EXIT_GUEST_CRASH = 11,
+	EXIT_GUEST_FAILED = 12,
+	EXIT_GUEST_DESTROYED = 13,
+	EXIT_GUEST_SAVED = 14,
+	EXIT_CANCELLED = 130,
+};
+
+/* "nidra: ..." on stderr; returns EXIT_FAILED or EXIT_USAGE. */
+int fail(const char *fmt, ...) _printf_(1, 2);
+int usage(const char *fmt, ...) _printf_(1, 2);
+
+/* ---- options.c: flags as the verbs take them ---- */
+
+enum flag_type { FLAG_BOOL, FLAG_STRING, FLAG_NUMBER };
+
+struct flag {
+	const char *name; /* "memory" for --memory */
+	char letter;	  /* 'm' for -m; 0: none */
+	enum flag_type type;
+	void *ret; /* bool *, const char **, uint32_t * */
+};
+
+/*
+ * Takes the flags out of argv[1..]; what is left are the operands, in argv[1..*ret_n]. -1: a line
+ * about what is wrong was printed.
+ */
+int parse_flags(int argc, char **argv, const struct flag *flag, size_t n, int *ret_n);
+
+/* ---- client.c ---- */
+
+/*
+ * A request to machine @name. 0 and the body (NULL if there is none), or a negative errno with a
+ * sentence. @body is borrowed, may be NULL.
+ */
+int api_call(const char *name, const char *method, const char *path, json_t *body, json_t **ret,
+	     struct err *err);
+/* A stream: @line for every line, until it returns false or the stream ends. */
+int api_stream(const char *name, const char *path, bool (*line)(void *arg, json_t *o), void *arg,
+	       struct err *err);
+
+/* ---- job.c ---- */
+
+struct job_options {
+	bool json, print_stats, quiet;
+};
+
+/*
+ * Follows a job to its end with a progress bar (if stderr is a terminal). Ctrl-C cancels it. Returns an
+ * exit code; *ret_job is how it ended (may be NULL).
+ */
+int job_follow(const char *name, uint64_t job, const struct job_options *o, json_t **ret_job);
+
+/* ---- spawn.c ---- */
+
+/* Starts a monitor with @args (NULL-terminated, behind --name and --ready-fd). */
+int monitor_spawn(const char *name, const char *const *args, struct err *err);
+/* Path of nidra-monitor, beside this program or installed. */
+const char *monitor_path(void);
+
+/* ---- console.c ---- */
+
+/* Connects the terminal until the console closes (0), Ctrl-] is typed (1), or an error (< 0). */
+int console_attach(const char *name, bool from_start, struct err *err);
+int console_connect(const char *name, bool from_start, struct err *err);
+int console_run(int fd);
+
+/* ---- verbs: argv[0] is the verb; return an exit code ---- */
+
+int cmd_run(int argc, char **argv);
+int cmd_create(int argc, char **argv);
+int cmd_restore(int argc, char **argv);
+int cmd_list(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_console(int argc, char **argv);
+int cmd_logs(int argc, char **argv);
+int cmd_simple(int argc, char **argv); /* pause, unpause, shutdown, reboot, destroy */
+int cmd_suspend(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
+int cmd_save(int argc, char **argv); /* and checkpoint */
+int cmd_set(int argc, char **argv); /* mem-set, vcpu-set */
+int cmd_timeline(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_image(int argc, char **argv);
+
+#endif

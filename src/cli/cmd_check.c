@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* check: what this host can do for nidra, found out by the monitor's probe, with advice. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+enum verdict { GOOD, WARN, BAD };
+
+static enum verdict worst;
+
+static void line(enum verdict v, const char *what, const char *advice)
+{
+	static const char *const mark[] = { "ok  ", "warn", "FAIL" };
+
+	worst = MAX(worst, v);
+	printf("%s  %s\n", mark[v], what);
+	if (v != GOOD && advice && *advice)
+		printf("      %s\n", advice);
+}
+
+static json_t *probe(void)
+{
+	_cleanup_free_ char *command = NULL;
+	json_t *o;
+	FILE *f;
+
+	if (asprintf(&command, "'%s' --probe", monitor_path()) < 0)
+		return NULL;
+	f = popen(command, "r");
+	if (!f)
+		return NULL;
+	o = json_loadf(f, 0, NULL);
+	pclose(f);
+	return o;
+}
+
+static bool is(json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+static void check_kvm(json_t *o)
+{
+	const char *why = json_string_value(json_object_get(o, "why_not")) ?: "";
+
+	if (!is(o, "present")) {
+		line(BAD, "/dev/kvm is not there",
+		     "Switch virtualisation on in the firmware and load kvm_intel or kvm_amd; in a virtual "
+		     "machine its host must allow nested virtualisation. lab/run makes a host that has it.");
+		return;
+	}
+	line(is(o, "permitted") ? GOOD : BAD, "/dev/kvm may be opened",
+	     "Join the group kvm: adduser USER kvm, and log in again.");
+	if (!is(o, "permitted"))
+		return;
+	line(is(o, "caps") ? GOOD : BAD, "KVM has what nidra needs", json_string_value(json_object_get(o, "missing")));
+	line(is(o, "runs") ? GOOD : BAD, "KVM runs a guest in long mode", why);
+	line(is(o, "intercepts") ? GOOD : WARN, "KVM hands Xen hypercalls over (CONFIG_KVM_XEN)",
+	     "Without it the two hypercall instructions of a guest's kernel are patched in its memory.");
+	line(is(o, "tracks_xcr0") ? GOOD : WARN, "KVM keeps guests' XSAVE state",
+	     "Guests get no XSAVE and no AVX here; this is so under some emulators.");
+}
+
+static void check_memory(void)
+{
+	long pages = sysconf(_SC_AVPHYS_PAGES), size = sysconf(_SC_PAGESIZE);
+	char text[80];
+	double mib = (double)pages * (double)size / (1 << 20);
+
+	snprintf(text, sizeof(text), "%.0f MiB of memory are free", mib);
+	line(mib < 256 ? WARN : GOOD, text, "A guest takes its memory as it touches it; 256 MiB are a small Linux.");
+}
+
+int cmd_check(int argc, char **argv)
+{
+	json_auto_t *o = NULL;
+	bool json = false;
+	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &json } };
+	int n;
+
+	if (parse_flags(argc, argv, flags, 1, &n) < 0)
+		return EXIT_USAGE;
+	o = probe();
+	if (!o)
+		return fail("cannot run %s", monitor_path());
+	if (json) {
+		json_dumpf(o, stdout, JSON_INDENT(2));
+		puts("");
+		return is(o, "runs") && is(o, "caps") ? EXIT_OK : EXIT_FAILED;
+	}
+	check_kvm(o);
+	check_memory();
+	puts(worst == BAD ? "This host cannot run guests of nidra as it is." : "This host can run guests of nidra.");
+	return worst == BAD ? EXIT_FAILED : EXIT_OK;
+}

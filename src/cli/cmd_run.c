@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* run, create, restore: machines come to be. */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "api/paths.h"
+#include "base/io.h"
+#include "base/str.h"
+#include "cli/cli.h"
+#include "cli/xlcfg.h"
+
+#define FIRST_JOB 1
+
+struct create_flags {
+	const char *name, *kernel, *initrd, *cmdline, *transport, *on_reboot, *on_crash, *on_poweroff;
+	uint32_t memory, vcpus, maxvcpus, domid;
+	bool paused, json, print_stats;
+	bool console; /* create -c */
+};
+
+static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_n)
+{
+	const struct flag flags[] = {
+		{ "name", 'n', FLAG_STRING, &f->name },
+		{ "kernel", 'k', FLAG_STRING, &f->kernel },
+		{ "initrd", 'i', FLAG_STRING, &f->initrd },
+		{ "cmdline", 'a', FLAG_STRING, &f->cmdline },
+		{ "memory", 'm', FLAG_NUMBER, &f->memory },
+		{ "vcpus", 0, FLAG_NUMBER, &f->vcpus },
+		{ "maxvcpus", 0, FLAG_NUMBER, &f->maxvcpus },
+		{ "domid", 0, FLAG_NUMBER, &f->domid },
+		{ "transport", 0, FLAG_STRING, &f->transport },
+		{ "on-poweroff", 0, FLAG_STRING, &f->on_poweroff },
+		{ "on-reboot", 0, FLAG_STRING, &f->on_reboot },
+		{ "on-crash", 0, FLAG_STRING, &f->on_crash },
+		{ "paused", 'p', FLAG_BOOL, &f->paused },
+		{ "console", 'c', FLAG_BOOL, &f->console },
+		{ "json", 0, FLAG_BOOL, &f->json },
+		{ "print-stats", 0, FLAG_BOOL, &f->print_stats },
+	};
+
+	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
+}
+
+static json_t *read_config(const char *file)
+{
+	_cleanup_free_ uint8_t *text = NULL;
+	_cleanup_free_ char *ignored = NULL;
+	struct err err = { 0 };
+	json_t *o = NULL;
+	size_t len;
+
+	if (io_read_file(file, 1 << 20, &text, &len, &err) < 0 ||
+	    xlcfg_parse((char *)text, file, &o, &ignored, &err) < 0) {
+		usage("%s", err.msg);
+		return NULL;
+	}
+	if (ignored)
+		fprintf(stderr, "nidra: %s: not used: %s\n", file, ignored);
+	return o;
+}
+
+static void put_string(json_t *o, const char *key, const char *value)
+{
+	if (value)
+		json_object_set_new(o, key, json_string(value));
+}
+
+static void put_file(json_t *o, const char *key, const char *value)
+{
+	char real[PATH_MAX];
+
+	put_string(o, key, value && realpath(value, real) ? real : value);
+}
+
+static void put_number(json_t *o, const char *key, uint32_t value)
+{
+	if (value)
+		json_object_set_new(o, key, json_integer(value));
+}
+
+/* "vmlinuz-6.1.0" -> vmlinuz-6.1.0-1234: some name, if the person gave none. */
+static void put_default_name(json_t *o)
+{
+	const char *kernel = json_string_value(json_object_get(o, "kernel"));
+	_cleanup_free_ char *copy = strdup(kernel ?: "machine"), *name = NULL;
+
+	if (json_object_get(o, "name"))
+		return;
+	name = copy ? str_printf("%.40s-%d", basename(copy), getpid()) : NULL;
+	put_string(o, "name", name);
+}
+
+static json_t *make_config(int n, char **argv, const struct create_flags *f)
+{
+	json_t *o = n ? read_config(argv[1]) : json_object();
+
+	if (!o)
+		return NULL;
+	put_string(o, "name", f->name);
+	put_file(o, "kernel", f->kernel);
+	put_file(o, "initrd", f->initrd);
+	put_string(o, "cmdline", f->cmdline);
+	put_string(o, "transport", f->transport);
+	put_string(o, "on_poweroff", f->on_poweroff);
+	put_string(o, "on_reboot", f->on_reboot);
+	put_string(o, "on_crash", f->on_crash);
+	put_number(o, "memory_mib", f->memory);
+	put_number(o, "vcpus", f->vcpus);
+	put_number(o, "maxvcpus", f->maxvcpus);
+	put_number(o, "domid", f->domid);
+	put_default_name(o);
+	return o;
+}
+
+/* ---- how it ended ---- */
+
+static int exit_code_of_end(const char *end)
+{
+	static const struct {
+		const char *end;
+		int code;
+	} map[] = {
+		{ "poweroff", EXIT_OK },	      { "reboot", EXIT_GUEST_REBOOT },
+		{ "crash", EXIT_GUEST_CRASH },	      { "failed", EXIT_GUEST_FAILED },
+		{ "destroyed", EXIT_GUEST_DESTROYED }, { "saved", EXIT_GUEST_SAVED },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
+		if (!strcmp(map[i].end, end))
+			return map[i].code;
+	return EXIT_FAILED;
+}
+
+/* The monitor leaves a note in the state folder before it closes the console. */
+static int report_end(const char *name)
+{
+	_cleanup_free_ char *path = path_state(name, "last.json");
+	json_auto_t *o = path ? json_load_file(path, 0, NULL) : NULL;
+	const char *end = json_string_value(json_object_get(o, "end"));
+	const char *reason = json_string_value(json_object_get(o, "reason"));
+	int code;
+
+	if (!end)
+		return fail("%s: its monitor went away; nidra logs and monitor.log in %s tell more", name,
+			    path ? dirname(path) : "");
+	code = exit_code_of_end(end);
+	if (code != EXIT_OK)
+		fprintf(stderr, "nidra: %s ended: %s%s%s%s\n", name, end, reason ? " (" : "", reason ?: "",
+			reason ? ")" : "");
+	return code;
+}
+
+/* Console first, then the first instruction, so that nothing of it is missed. */
+static int attach_and_go(const char *name, bool start, bool from_start)
+{
+	struct err err = { 0 };
+	_cleanup_close_ int fd = console_connect(name, from_start, &err);
+	int r;
+
+	if (fd < 0)
+		return fail("%s", err.msg);
+	if (start && api_call(name, "POST", "/v1/unpause", NULL, NULL, &err) < 0)
+		return fail("%s", err.msg);
+	r = console_run(fd);
+	if (r == 1) {
+		fprintf(stderr, "\nnidra: left %s running; nidra console %s comes back\n", name, name);
+		return EXIT_OK;
+	}
+	return report_end(name);
+}
+
+/* A machine that cannot come to be leaves no trace. */
+static int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o)
+{
+	struct err err = { 0 };
+
+	if (monitor_spawn(name, args, &err) < 0)
+		return fail("%s", err.msg);
+	return job_follow(name, FIRST_JOB, o, NULL);
+}
+
+static int create(int argc, char **argv, bool attach)
+{
+	struct create_flags f = { 0 };
+	struct job_options o = { 0 };
+	_cleanup_free_ char *text = NULL;
+	json_auto_t *config = NULL;
+	const char *args[8], *name;
+	int n, r, a = 0;
+
+	if (parse_create(argc, argv, &f, &n) < 0)
+		return EXIT_USAGE;
+	if (n > 1 || (!n && !f.kernel))
+		return usage("%s: a CONFIG or --kernel is wanted", argv[0]);
+	config = make_config(n, argv, &f);
+	if (!config)
+		return EXIT_USAGE;
+	attach |= f.console;
+	text = json_dumps(config, JSON_COMPACT);
+	name = json_string_value(json_object_get(config, "name"));
+	o.json = f.json && !attach;
+	o.print_stats = f.print_stats;
+	args[a++] = "--config";
+	args[a++] = text;
+	if (f.paused || attach)
+		args[a++] = "--paused";
+	args[a] = NULL;
+	r = spawn_and_follow(name, args, &o);
+	if (r != EXIT_OK)
+		return r;
+	if (attach)
+		return attach_and_go(name, !f.paused, true);
+	if (!f.json)
+		puts(name);
+	return EXIT_OK;
+}
+
+int cmd_run(int argc, char **argv)
+{
+	return create(argc, argv, true);
+}
+
+int cmd_create(int argc, char **argv)
+{
+	return create(argc, argv, false);
+}
+
+/* ---- restore ---- */
+
+/* The name that the image has, if the person gave no other. */
+static char *image_name(const char *image)
+{
+	const char *argv[] = { monitor_path(), "--metadata", image, NULL };
+	json_auto_t *o = NULL;
+	const char *name;
+	int fd[2];
+	FILE *f;
+
+	fflush(NULL);
+	if (pipe(fd) < 0)
+		return NULL;
+	if (!fork()) {
+		dup2(fd[1], 1);
+		execv(argv[0], (char **)(uintptr_t)argv);
+		_exit(127);
+	}
+	close(fd[1]);
+	f = fdopen(fd[0], "r");
+	o = f ? json_loadf(f, 0, NULL) : NULL;
+	if (f)
+		fclose(f);
+	name = json_string_value(json_object_get(json_object_get(o, "config"), "name"));
+	return name ? strdup(name) : NULL;
+}
+
+int cmd_restore(int argc, char **argv)
+{
+	bool paused = false, transparent = false, console = false;
+	struct job_options o = { 0 };
+	const char *name = NULL, *args[8], *fail_at = NULL;
+	const struct flag flags[] = {
+		{ "name", 'n', FLAG_STRING, &name },	     { "paused", 'p', FLAG_BOOL, &paused },
+		{ "transparent", 't', FLAG_BOOL, &transparent }, { "console", 'c', FLAG_BOOL, &console },
+		{ "json", 0, FLAG_BOOL, &o.json },	     { "print-stats", 0, FLAG_BOOL, &o.print_stats },
+		{ "fail-at", 0, FLAG_STRING, &fail_at },
+	};
+	_cleanup_free_ char *from_image = NULL;
+	char real[PATH_MAX];
+	int n, r, a = 0;
+
+	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
+		return EXIT_USAGE;
+	if (n != 1)
+		return usage("restore: which IMAGE?");
+	if (!realpath(argv[1], real))
+		return fail("%s: %s", argv[1], strerror(errno));
+	if (!name) {
+		from_image = image_name(real);
+		if (!from_image)
+			return EXIT_FAILED; /* the reason was printed */
+		name = from_image;
+	}
+	args[a++] = "--restore";
+	args[a++] = real;
+	if (transparent)
+		args[a++] = "--transparent";
+	if (paused)
+		args[a++] = "--paused";
+	if (fail_at) {
+		args[a++] = "--fail-at";
+		args[a++] = fail_at;
+	}
+	args[a] = NULL;
+	r = spawn_and_follow(name, args, &o);
+	if (r != EXIT_OK)
+		return r;
+	if (console)
+		return attach_and_go(name, false, true);
+	if (!o.json)
+		puts(name);
+	return EXIT_OK;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* nidra: a table of verbs. It knows nothing of guests; it talks to their monitors. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+static const struct verb {
+	const char *name, *args, *help;
+	int (*run)(int argc, char **argv);
+} verbs[] = {
+	{ "run", "CONFIG | --name N --kernel F ...", "start a machine with this terminal as its console", cmd_run },
+	{ "create", "CONFIG | --name N --kernel F ...", "start a machine in the background", cmd_create },
+	{ "list", "", "machines and their states", cmd_list },
+	{ "info", "NAME", "all about one machine", cmd_info },
+	{ "console", "NAME", "connect to a console (Ctrl-] leaves)", cmd_console },
+	{ "logs", "NAME", "what was on the console", cmd_logs },
+	{ "pause", "NAME", "stop the vCPUs; the guest is not told", cmd_simple },
+	{ "unpause", "NAME", "let them go on", cmd_simple },
+	{ "suspend", "NAME", "the guest puts itself to sleep, in RAM", cmd_suspend },
+	{ "resume", "NAME", "it goes on (--uncooperative: told that it is new)", cmd_resume },
+	{ "checkpoint", "NAME IMAGE", "an image of it; it runs on", cmd_save },
+	{ "save", "NAME IMAGE", "an image of it; it ends here", cmd_save },
+	{ "restore", "IMAGE", "an image goes on (--transparent: not told)", cmd_restore },
+	{ "shutdown", "NAME", "ask the guest to power off", cmd_simple },
+	{ "reboot", "NAME", "ask the guest to reboot", cmd_simple },
+	{ "destroy", "NAME", "end it at once", cmd_simple },
+	{ "mem-set", "NAME MIB", "new target for its balloon", cmd_set },
+	{ "vcpu-set", "NAME N", "how many vCPUs are on", cmd_set },
+	{ "timeline", "NAME | FILE", "phases of the last operations (--svg FILE)", cmd_timeline },
+	{ "image", "info|verify FILE", "look at an image", cmd_image },
+	{ "check", "", "what this host can do, and what it lacks", cmd_check },
+};
+
+static int vsay(const char *fmt, va_list ap)
+{
+	fputs("nidra: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	return EXIT_FAILED;
+}
+
+int fail(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsay(fmt, ap);
+	va_end(ap);
+	return EXIT_FAILED;
+}
+
+int usage(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsay(fmt, ap);
+	va_end(ap);
+	return EXIT_USAGE;
+}
+
+static void print_help(void)
+{
+	puts("nidra: virtual machines that sleep, and know it\n");
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].args);
+		printf("  nidra %-40s %s\n", left, verbs[i].help);
+	}
+	puts("\nEverywhere: --json. nidra(1) has the rest.");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
+		print_help();
+		return argc < 2 ? EXIT_USAGE : EXIT_OK;
+	}
+	if (!strcmp(argv[1], "version") || !strcmp(argv[1], "--version")) {
+		puts("nidra " NIDRA_VERSION);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(argv[1], verbs[i].name))
+			return verbs[i].run(argc - 1, argv + 1);
+	return usage("unknown verb \"%s\"; nidra help lists them", argv[1]);
+}
