@@ -245,6 +245,26 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 
 /* ---- the loop ---- */
 
+/*
+ * One MHD_run() need not finish what is ready: its epoll is edge-triggered, and what it has left it
+ * only tells by a timeout of zero. Bounded, so that one client cannot hold the loop.
+ */
+static void run(struct api_server *s)
+{
+	MHD_UNSIGNED_LONG_LONG ms = 1;
+	uint64_t now;
+	int turns = 0;
+
+	do
+		MHD_run(s->daemon);
+	while (MHD_get_timeout(s->daemon, &ms) == MHD_YES && !ms && ++turns < 64);
+	if (turns < 64)
+		return;
+	sd_event_now(s->loop, CLOCK_MONOTONIC, &now);
+	sd_event_source_set_time(s->timer, now);
+	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
+}
+
 static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct api_server *s = arg;
@@ -252,7 +272,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
 	(void)source;
 	(void)fd;
 	(void)events;
-	MHD_run(s->daemon);
+	run(s);
 	return 0;
 }
 
@@ -263,7 +283,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 	(void)source;
 	(void)usec;
 	resume_streams(s);
-	MHD_run(s->daemon);
+	run(s);
 	return 0;
 }
 
