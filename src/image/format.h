@@ -1,68 +1,72 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Image format version 1 as numbers: docs/image-format.md is the norm, this file its constants.
- * All integers are little-endian. Nothing but constants belongs here.
- *
- *	0		header (64 bytes, then zeros up to 4096)
- *	4096		page data
- *	records_offset	records, one behind the other, each padded to 8
- *	file_bytes - 32	trailer
+ * Image format version 1: structs and constants as they are in the file, nothing else.
+ * docs/image-format.md is normative. All numbers are little endian.
  */
 #ifndef NIDRA_IMAGE_FORMAT_H
 #define NIDRA_IMAGE_FORMAT_H
 
 #include <stdint.h>
 
-#define IMAGE_FORMAT_VERSION 1
+#define IMAGE_MAGIC	  "NIDRAIMG"
+#define IMAGE_VERSION	  1
+#define IMAGE_HEADER_LEN  64
+#define IMAGE_DATA_OFFSET 4096 /* page data begins here; zeros between it and the header */
+#define IMAGE_ALIGN	  4096
+#define IMAGE_EXTENT_MAX  (1u << 20)
+#define IMAGE_RECORDS_MAX (256u << 20) /* bytes of all records together */
+#define IMAGE_RECORD_FLAG_OPTIONAL 1u  /* a reader that does not know the type skips it */
 
-#define IMAGE_MAGIC	  "\x89NIDRA\r\n"
-#define IMAGE_END_MAGIC	  "NIDRAEND"
-#define IMAGE_MAGIC_BYTES 8
-
-#define IMAGE_DIGEST_BYTES	  16 /* XXH3-128, canonical (big-endian) form */
-#define IMAGE_HEADER_BYTES	  64
-#define IMAGE_HEADER_DIGESTED	  48 /* the rest of the header is the digest of these */
-#define IMAGE_DATA_OFFSET	  4096
-#define IMAGE_RECORD_HEADER_BYTES 40
-#define IMAGE_TRAILER_BYTES	  32
-#define IMAGE_ALIGN		  8 /* of records */
-
-/* A required feature that a reader does not know makes it refuse. Version 1 has none yet; these
- * bits have names already, so that the refusal can say what is missing. */
-#define IMAGE_FEATURE_PARENT	 (UINT64_C(1) << 0) /* pages that are not here are in a parent */
-#define IMAGE_FEATURE_COMPRESSED (UINT64_C(1) << 1)
-#define IMAGE_FEATURE_ENCRYPTED	 (UINT64_C(1) << 2)
-
-enum image_record_type {
-	IMAGE_REC_METADATA = 1,	      /* JSON, for people and tools */
-	IMAGE_REC_MACHINE = 2,	      /* clock, hypercall transport, ... */
-	IMAGE_REC_VCPU = 3,	      /* instance: vCPU id */
-	IMAGE_REC_XEN = 4,	      /* Xen domain state */
-	IMAGE_REC_XENSTORE = 5,
-	IMAGE_REC_CONSOLE = 6,
-	IMAGE_REC_MEMORY_REGIONS = 7, /* made by the writer */
-	IMAGE_REC_EXTENT_INDEX = 8,   /* made by the writer */
-	IMAGE_REC_TYPES
+struct image_digest {
+	uint8_t b[16]; /* XXH3-128 in its canonical (big endian) form */
 };
 
-/* A reader that does not know the type skips the record; without this flag it refuses. */
-#define IMAGE_REC_OPTIONAL   UINT32_C(1)
-#define IMAGE_REC_FLAGS_KNOWN IMAGE_REC_OPTIONAL
+struct image_header {
+	char magic[8];
+	uint32_t version;
+	uint32_t header_len;
+	uint64_t required;	 /* features without which it cannot be read; none so far */
+	uint64_t optional;	 /* features that may be ignored; none so far */
+	uint64_t records_offset; /* behind the page data */
+	uint64_t file_len;	 /* of the whole file */
+	struct image_digest digest; /* of the bytes before it */
+};
+_Static_assert(sizeof(struct image_header) == IMAGE_HEADER_LEN, "header");
 
-#define IMAGE_REGION_BYTES 24
+enum image_record_type {
+	IMAGE_REC_METADATA = 1, /* JSON */
+	IMAGE_REC_MACHINE = 2,
+	IMAGE_REC_VCPU = 3,	/* one per vCPU: instance */
+	IMAGE_REC_XEN = 4,
+	IMAGE_REC_XENSTORE = 5,
+	IMAGE_REC_REGIONS = 6,	/* struct image_region_entry[] */
+	IMAGE_REC_EXTENTS = 7,	/* struct image_extent[], by rising gpa */
+	IMAGE_REC_END = 8,	/* struct image_digest of the digests of all records before it */
+};
 
-/*
- * An extent: the non-zero pages of one window of up to 1 MiB, packed, in order. A window starts
- * at a multiple of 1 MiB from the start of its region. Bit n of the map: page n of the window.
- */
-#define IMAGE_WINDOW_BYTES (UINT64_C(1) << 20)
-#define IMAGE_WINDOW_PAGES 256
-#define IMAGE_EXTENT_BYTES 64
+struct image_record {
+	uint32_t type;
+	uint32_t instance;
+	uint32_t flags;
+	uint32_t zero;
+	uint64_t len; /* of the body; padded with zeros to 8 */
+	struct image_digest digest; /* of the 24 bytes before it, and the body */
+};
+_Static_assert(sizeof(struct image_record) == 40, "record");
 
-/* What a reader accepts, whatever a file says. */
-#define IMAGE_RECORDS_MAX_BYTES (UINT64_C(256) << 20) /* all records together */
-#define IMAGE_RECORDS_MAX	65536
-#define IMAGE_REGIONS_MAX	4096
-#define IMAGE_GPA_MAX		(UINT64_C(1) << 52)
+struct image_region_entry {
+	uint32_t kind;
+	uint32_t zero;
+	uint64_t gpa, bytes;
+};
+_Static_assert(sizeof(struct image_region_entry) == 24, "region");
+
+struct image_extent {
+	uint64_t gpa;	 /* page aligned, inside one region */
+	uint64_t offset; /* in the file, page aligned */
+	uint64_t bytes;	 /* pages, at most IMAGE_EXTENT_MAX */
+	struct image_digest digest;
+};
+_Static_assert(sizeof(struct image_extent) == 40, "extent");
 
 #endif
