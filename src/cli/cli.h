@@ -71,6 +71,8 @@ int job_follow(const char *name, uint64_t job, const struct job_options *o, json
 
 /* Starts a monitor with @args (NULL-terminated, behind --name and --ready-fd). */
 int monitor_spawn(const char *name, const char *const *args, struct err *err);
+/* The machine has ended: waits (a little) until its monitor is gone and its name free. */
+void monitor_wait_gone(const char *name);
 /* Path of nidra-monitor, beside this program or installed. */
 const char *monitor_path(void);
 

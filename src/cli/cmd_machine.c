@@ -169,6 +169,8 @@ int cmd_simple(int argc, char **argv)
 	snprintf(path, sizeof(path), "/v1/%s", argv[0]);
 	if (api_call(argv[1], "POST", path, NULL, NULL, &err) < 0)
 		return fail("%s: %s", argv[1], err.msg);
+	if (!strcmp(argv[0], "destroy"))
+		monitor_wait_gone(argv[1]);
 	return EXIT_OK;
 }
 

@@ -89,7 +89,7 @@ int cmd_save(int argc, char **argv)
 	};
 	_cleanup_free_ char *image = NULL;
 	json_t *body;
-	int n;
+	int n, r;
 
 	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
 		return EXIT_USAGE;
@@ -103,5 +103,8 @@ int cmd_save(int argc, char **argv)
 	if (stay && !strcmp(verb, "save"))
 		json_object_set_new(body, "stay", json_true());
 	put_common(body, timeout, fail_at);
-	return run_job(argv[1], verb, body, &o);
+	r = run_job(argv[1], verb, body, &o);
+	if (r == EXIT_OK && !stay && !strcmp(verb, "save"))
+		monitor_wait_gone(argv[1]);
+	return r;
 }

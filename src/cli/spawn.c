@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "api/paths.h"
 #include "cli/cli.h"
 
 #define ARGS_MAX 16
@@ -45,6 +46,12 @@ static _noreturn_ void child(const char *name, const char *const *args, int read
 	execv(argv[0], (char **)(uintptr_t)argv);
 	dprintf(ready_fd, "cannot start %s: %s\n", argv[0], strerror(errno));
 	_exit(127);
+}
+
+void monitor_wait_gone(const char *name)
+{
+	for (int i = 0; i < 500 && path_is_live(name); i++)
+		usleep(10000);
 }
 
 int monitor_spawn(const char *name, const char *const *args, struct err *err)
