@@ -49,11 +49,18 @@ static void load_watches(struct xs *xs, struct bytes_reader *r)
 
 static void load_txns(struct xs *xs, struct bytes_reader *r)
 {
-	for (uint32_t n = bytes_get_u32(r); n && !r->failed; n--) {
-		uint32_t id;
+	uint32_t id[XS_TRANSACTIONS_MAX + XS_STALE_MAX], n = bytes_get_u32(r);
 
-		xs->last_txn = bytes_get_u32(r) - 1;
-		if (n > XS_TRANSACTIONS_MAX + XS_STALE_MAX || xs_txn_start(xs, &id))
+	if (n > ARRAY_SIZE(id)) {
+		bytes_fail(r);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		id[i] = bytes_get_u32(r);
+	/* The newest come first, as they were saved, and each start puts one in front. */
+	while (n && !r->failed) {
+		xs->last_txn = id[--n] - 1;
+		if (xs_txn_start(xs, &id[n]))
 			bytes_fail(r);
 		else
 			xs->txns->stale = true;
@@ -63,6 +70,7 @@ static void load_txns(struct xs *xs, struct bytes_reader *r)
 
 static void load_buffers(struct xs *xs, struct bytes_reader *r)
 {
+	struct xsd_sockmsg head;
 	const void *p;
 	size_t len;
 
@@ -70,6 +78,11 @@ static void load_buffers(struct xs *xs, struct bytes_reader *r)
 	if (p)
 		memcpy(xs->in, p, len);
 	xs->in_len = len;
+	if (len >= sizeof(head)) { /* a whole request would have been handled, not kept */
+		memcpy(&head, xs->in, sizeof(head));
+		if (len >= sizeof(head) + (size_t)head.len)
+			bytes_fail(r);
+	}
 	p = bytes_get_blob(r, 2 * XS_OUTPUT_MAX, &len);
 	if (p)
 		bytes_put(&xs->out, p, len);

@@ -402,7 +402,9 @@ static void load_children(struct xs_node *n, struct bytes_reader *r, unsigned in
 		uint32_t at;
 
 		if (!child || !xs_path_valid(child->name) || strchr(child->name, '/') ||
-		    find_child(n, child->name, strlen(child->name), &at) || insert_child(n, at, child)) {
+		    find_child(n, child->name, strlen(child->name), &at) ||
+		    at != n->children || /* in order, as saved: sorting many would take for ever */
+		    insert_child(n, at, child)) {
 			bytes_fail(r);
 			return;
 		}
