@@ -155,6 +155,19 @@ static bool conflicts(struct xs *xs, struct xs_txn *t)
 	return false;
 }
 
+/* All or nothing: a quota or the host may be in the way of a step that was fine when it was asked. */
+static int try_steps(struct xs *xs, const struct xs_txn *t)
+{
+	struct xs_tree scratch = snapshot(&xs->tree);
+	struct xs_change c = { .domid = xs->guest, .guest = xs->guest, .generation = xs->generation };
+	int r = 0;
+
+	for (uint32_t i = 0; !r && i < t->steps; i++)
+		r = change(&scratch, &c, &t->step[i]);
+	xs_tree_fini(&scratch);
+	return r;
+}
+
 int xs_txn_end(struct xs *xs, uint32_t id, bool commit)
 {
 	struct xs_txn **at = &xs->txns, *t;
@@ -168,6 +181,8 @@ int xs_txn_end(struct xs *xs, uint32_t id, bool commit)
 	*at = t->next;
 	if (commit && (t->stale || conflicts(xs, t)))
 		r = EAGAIN;
+	if (commit && !r)
+		r = try_steps(xs, t);
 	for (uint32_t i = 0; commit && !r && i < t->steps; i++)
 		if (t->step[i].op != XS_OP_LOOK)
 			r = xs_do(xs, NULL, xs->guest, &t->step[i]);
