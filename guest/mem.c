@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Memory that must survive: each page is filled from a seed and its number, so any page that was lost,
+ * mixed up or altered shows. Dirtying gives pages another generation.
+ */
+#include "guest.h"
+
+#include <xen/arch-x86/hvm/start_info.h>
+
+#define START (32ull << 20) /* above the kernel */
+#define PAGE  4096
+#define WORDS (PAGE / 8)
+
+extern char guest_end[];
+uint64_t mem_top;
+static uint64_t low_end, initrd_free_end, pages, seed, next_dirty;
+static uint32_t *generation; /* of each page; lies in the memory itself */
+
+void mem_init(uint64_t start_info)
+{
+	const struct hvm_start_info *s = (const struct hvm_start_info *)start_info;
+	const struct hvm_memmap_table_entry *map = (const void *)s->memmap_paddr;
+
+	for (uint32_t i = 0; i < s->memmap_entries; i++) {
+		if (map[i].type != 1)
+			continue;
+		if (map[i].addr == 0)
+			low_end = map[i].size;
+		if (map[i].addr + map[i].size > mem_top)
+			mem_top = map[i].addr + map[i].size;
+	}
+	initrd_free_end = low_end < (1ull << 30) ? low_end - (2ull << 20) : low_end;
+}
+
+/* Page @i of the test memory: below 4 GiB first, then above, around what boot put at 1 GiB. */
+static uint64_t *page(uint64_t i)
+{
+	uint64_t low = (initrd_free_end - START) / PAGE;
+	uint64_t gpa = i < low ? START + i * PAGE : (4ull << 30) + (i - low) * PAGE;
+
+	return (uint64_t *)gpa;
+}
+
+static uint64_t value(uint64_t i, uint32_t gen)
+{
+	uint64_t x = (seed + 1) * 0x9e3779b97f4a7c15ull ^ i * 0xbf58476d1ce4e5b9ull ^ (uint64_t)gen << 40;
+
+	return x ^ x >> 29;
+}
+
+static void fill_page(uint64_t i)
+{
+	uint64_t *p = page(i), v = value(i, generation[i]);
+
+	for (unsigned int w = 0; w < WORDS; w++, v = v * 6364136223846793005ull + 1442695040888963407ull)
+		p[w] = v;
+}
+
+static bool page_good(uint64_t i)
+{
+	uint64_t *p = page(i), v = value(i, generation[i]);
+
+	for (unsigned int w = 0; w < WORDS; w++, v = v * 6364136223846793005ull + 1442695040888963407ull)
+		if (p[w] != v)
+			return false;
+	return true;
+}
+
+uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
+{
+	uint64_t room = (initrd_free_end - START) / PAGE + (mem_top > (4ull << 30) ? (mem_top - (4ull << 30)) / PAGE : 0);
+	uint64_t table;
+
+	pages = mib << 8;
+	if (pages > room)
+		pages = room;
+	table = (pages * sizeof(*generation) + PAGE - 1) / PAGE;
+	/* The generations are kept in the last pages. */
+	pages = pages > 2 * table ? pages - table : 0;
+	if (!pages)
+		return 0;
+	generation = (uint32_t *)page(pages);
+	/* They must lie in one piece: not across the hole. */
+	while (pages && (uint64_t)generation + table * PAGE > initrd_free_end && (uint64_t)generation < (4ull << 30)) {
+		pages -= table;
+		generation = (uint32_t *)page(pages);
+	}
+	seed = new_seed;
+	memset(generation, 0, table * PAGE);
+	for (uint64_t i = 0; i < pages; i++)
+		fill_page(i);
+	return pages >> 8;
+}
+
+uint64_t mem_verify(void)
+{
+	uint64_t bad = 0;
+
+	for (uint64_t i = 0; i < pages; i++)
+		bad += !page_good(i);
+	return bad;
+}
+
+void mem_dirty(uint64_t count)
+{
+	for (; pages && count; count--) {
+		next_dirty = (next_dirty + 7919) % pages;
+		generation[next_dirty]++;
+		fill_page(next_dirty);
+	}
+}
+
+uint64_t mem_filled_mib(void)
+{
+	return pages >> 8;
+}
