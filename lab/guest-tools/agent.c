@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -425,8 +426,19 @@ static void serve_port(const char *path)
 	}
 }
 
+/* The limits that a service manager would set. */
+static void set_limits(void)
+{
+	const struct rlimit files = { 1024, 524288 };
+	const struct rlimit locked = { RLIM_INFINITY, RLIM_INFINITY };
+
+	setrlimit(RLIMIT_NOFILE, &files);
+	setrlimit(RLIMIT_MEMLOCK, &locked);
+}
+
 int main(int argc, char **argv)
 {
+	set_limits();
 	for (int i = 1; i < argc; i++) {
 		if (fork() == 0)
 			serve_port(argv[i]);

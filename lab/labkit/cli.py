@@ -20,8 +20,12 @@ def main(verb):
     """Run one verb; the process ends with its status."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda n, _frame: sys.exit(128 + n))
+    signal.signal(signal.SIGINT, signal.default_int_handler)    # even if a script ignores it
     try:
         status = VERBS[verb](sys.argv[1:])
+    except BrokenPipeError:
+        status = 128 + signal.SIGPIPE
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (LabError, OSError, LookupError, ValueError, subprocess.CalledProcessError) as error:
         print(f"lab/{verb}: {error}", file=sys.stderr)
         status = DIED
@@ -123,20 +127,26 @@ def explain(host, failure):
 def execute(host, command, deadline):
     """Run a command in a lab that is up; its status."""
     try:
+        settings = host.settings()
+        sync.update(host, lambda command, stdin: assist(host, command, deadline, stdin=stdin))
         stdin = sys.stdin.fileno() if sys.stdin and not sys.stdin.closed else None
         status = remote.run(host, command, cwd=os.getcwd(), deadline=deadline, stdin=stdin)
-        if host.settings()["sleepable"]:
-            sync.fetch(host, lambda command, stdout: remote.run(
-                host, command, cwd="/", deadline=deadline, stdout=stdout))
+        if settings["sleepable"]:
+            sync.fetch(host, lambda command, out: assist(host, command, deadline, stdout=out))
         return status
-    except remote.TimedOut as failure:
+    except (remote.TimedOut, LabDied) as failure:
         explain(host, failure)
         print(f"lab: {failure}", file=sys.stderr)
-        return TIMED_OUT
-    except LabDied as failure:
-        explain(host, failure)
-        print(f"lab: {failure}", file=sys.stderr)
-        return DIED
+        return TIMED_OUT if isinstance(failure, remote.TimedOut) else DIED
+
+
+def assist(host, command, deadline, **streams):
+    """Run a command of our own in a lab; what it complains of matters if it fails."""
+    with open(os.memfd_create("complaints"), "r+b") as complaints:
+        if remote.run(host, command, cwd="/", deadline=deadline,
+                      stderr=complaints.fileno(), **streams):
+            complaints.seek(0)
+            raise LabError(f"{command[0]} in the lab: {complaints.read().decode().strip()}")
 
 
 # ---- verbs ----
@@ -175,12 +185,7 @@ def exec_(arguments):
     options = parser.parse_args(ours)
     if not command:
         parser.error("no command")
-    host = Host(options.name)
-    deadline = time.monotonic() + options.timeout
-    host.settings()     # complains if there is no such lab
-    sync.update(host, lambda command, stdin: remote.run(
-        host, command, cwd="/", deadline=deadline, stdin=stdin))
-    return execute(host, command, deadline)
+    return execute(Host(options.name), command, time.monotonic() + options.timeout)
 
 
 def down(arguments):
@@ -205,7 +210,14 @@ def wake(arguments):
 
 
 def status(arguments):
-    print(Host(named("status").parse_args(arguments).name).status())
+    parser = argparse.ArgumentParser(prog="lab/status")
+    parser.add_argument("--name", help="which lab (default: a line for each)")
+    name = parser.parse_args(arguments).name
+    if name:
+        print(Host(name).status())
+    else:
+        for path in sorted(paths.labs().iterdir()):
+            print(f"{path.name}\t{Host(path.name).status()}")
     return 0
 
 

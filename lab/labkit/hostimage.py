@@ -6,7 +6,10 @@ import subprocess
 
 from . import cpio, kernels, paths
 
-MODULES = ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay", "kvm_amd", "tun"]
+MODULES = {     # in the order in which host-init loads these groups
+    "root": ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"],
+    "kvm": ["kvm_amd", "tun"],
+}
 APPLETS = """chmod cp echo hostname insmod ip ln mkdir mount reboot sh sleep switch_root
              umount uname""".split()
 
@@ -50,11 +53,14 @@ def _fill(archive, kernel, agent, init):
     for folder in ("/proc", "/sys", "/dev", "/sbin"):
         archive.folder(folder)
     archive.node("/dev/console", 5, 1)
-    order = kernels.module_files(kernel, MODULES)
-    names = [path.name.removesuffix(".xz") for path in order]
-    for path, name in zip(order, names):
-        archive.data(f"/modules/{name}", kernels.module_content(path))
-    archive.data("/modules/order", "".join(f"{n}\n" for n in names).encode())
+    known = set()
+    for group, wanted in MODULES.items():
+        files = [path for path in kernels.module_files(kernel, wanted) if path not in known]
+        known.update(files)
+        names = [path.name.removesuffix(".xz") for path in files]
+        for path, name in zip(files, names):
+            archive.data(f"/modules/{name}", kernels.module_content(path))
+        archive.data(f"/modules/{group}.order", "".join(f"{n}\n" for n in names).encode())
 
 
 def config(**settings):

