@@ -144,7 +144,52 @@ def api():
         put('api', f'{i:02}', f'{method}\n{path}\n{body}'.encode())
 
 
+# hypercall: steps as fuzz_hypercall.c reads them
+MEMORY, VERSION, CONSOLE, GRANT, VCPU, SCHED, HVM, EVTCHN, TIMER = range(9)
+POINTER = 0x80
+
+
+def call(which, cmd, arg1, arg2, body=b'', vcpu=0):
+    return bytes([9, vcpu, which, cmd, arg1, arg2, len(body)]) + body
+
+
+def evtchn(cmd, body, vcpu=0):
+    return call(EVTCHN, cmd, POINTER, 0, body, vcpu)
+
+
+def hypercall():
+    shared_info = call(MEMORY, 7, POINTER, 0, struct.pack('<HHIQQ', 0x7ff0, 0, 0, 0, 16))
+    vector = b''.join(call(HVM, 23, POINTER, 0, struct.pack('<II', v, 0xf3)) for v in range(4))
+    infos = b''.join(call(VCPU, 10, v, POINTER, struct.pack('<QII', 17, v * 64, 0)) for v in range(4))
+    begin = shared_info + vector + infos
+    ports = (evtchn(1, struct.pack('<III', 0, 0, 0)) + evtchn(1, struct.pack('<III', 5, 0, 0)) +
+             evtchn(7, struct.pack('<II', 1, 0)) + evtchn(6, struct.pack('<HHI', 0x7ff0, 0, 0)) +
+             evtchn(6, struct.pack('<HHI', 0x7ff0, 0x7ff0, 0)) +
+             evtchn(0, struct.pack('<HHII', 0x7ff0, 0, 7, 0)))
+    use = (bytes([1, 6, 0, 2, 6, 0]) + b''.join(evtchn(4, struct.pack('<I', p)) for p in range(9)) +
+           b''.join(evtchn(9, struct.pack('<I', p)) for p in range(9)) +
+           evtchn(8, struct.pack('<II', 6, 2)) + evtchn(5, struct.pack('<HHIII', 0x7ff0, 0, 3, 0, 0)) +
+           call(TIMER, 9, 0, 0) + call(SCHED, 3, POINTER, 0, struct.pack('<QIIQ', 0, 0, 0, 0)))
+    close = b''.join(evtchn(3, struct.pack('<I', p)) for p in range(3, 9))
+    fifo = (b''.join(evtchn(11, struct.pack('<QIIB7x', 18 + v, 0, v, 0)) for v in range(4)) +
+            evtchn(12, struct.pack('<Q', 22)))
+    put('hypercall', 'two-level', begin + ports + use + close)
+    put('hypercall', 'fifo', begin + fifo + ports + use + evtchn(13, struct.pack('<II', 6, 3)) + use + close)
+    put('hypercall', 'sleep', begin + ports + use + b'\5' + use + b'\7')
+    put('hypercall', 'sleep-fifo', begin + fifo + ports + use + b'\5' + use + b'\6\x20\0\1')
+    put('hypercall', 'grants', call(MEMORY, 7, POINTER, 0, struct.pack('<HHIQQ', 0x7ff0, 0, 1, 0, 1000)) +
+        bytes([4, 0, 0, 0, 0]) + call(GRANT, 6, POINTER, 1, struct.pack('<HHIIh', 0x7ff0, 0, 0, 0, 0)) +
+        call(GRANT, 8, POINTER, 1, struct.pack('<I', 1)) + b'\5')
+    put('hypercall', 'balloon', b'\0\x40\x08\x10' + struct.pack('<QQ', 64, 65) +
+        call(MEMORY, 1, POINTER, 0, struct.pack('<QQIHH', 0x8400, 2, 0, 0x7ff0, 0)) + b'\5' +
+        call(MEMORY, 6, POINTER, 0, struct.pack('<QQIHH', 0x8400, 2, 0, 0x7ff0, 0)))
+    put('hypercall', 'version', b''.join(call(VERSION, n, POINTER, 0, bytes(8)) for n in range(12)) +
+        call(CONSOLE, 0, 5, POINTER, b'hello') + call(HVM, 1, POINTER, 0, struct.pack('<HHIQ', 0x7ff0, 0, 1, 0)) +
+        call(HVM, 0, POINTER, 0, struct.pack('<HHIQ', 0x7ff0, 0, 12, 1)))
+
+
 def main():
+    hypercall()
     xenstore()
     image()
     kernel()
