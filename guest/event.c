@@ -65,6 +65,12 @@ void event_set_vectors(void)
 	must("callback", HCALL(__HYPERVISOR_hvm_op, HVMOP_set_param, &p));
 }
 
+static void own_port(unsigned int cpu, evtchn_port_t port)
+{
+	if (port < PORT_WORDS * 64)
+		cpus[cpu].ports[port / 64] |= 1ull << port % 64;
+}
+
 static void bind_cpu(unsigned int cpu)
 {
 	evtchn_bind_virq_t virq = { .virq = VIRQ_TIMER, .vcpu = cpu };
@@ -74,6 +80,9 @@ static void bind_cpu(unsigned int cpu)
 	must("bind IPI", HCALL(__HYPERVISOR_event_channel_op, EVTCHNOP_bind_ipi, &ipi));
 	cpus[cpu].timer_port = virq.port;
 	cpus[cpu].ipi_port = ipi.port;
+	memset(cpus[cpu].ports, 0, sizeof(cpus[cpu].ports));
+	own_port(cpu, virq.port);
+	own_port(cpu, ipi.port);
 	event_unmask(virq.port);
 	event_unmask(ipi.port);
 }
@@ -90,6 +99,8 @@ static void bind_rings(void)
 {
 	console_port = event_param(HVM_PARAM_CONSOLE_EVTCHN);
 	store_port = event_param(HVM_PARAM_STORE_EVTCHN);
+	own_port(0, console_port);
+	own_port(0, store_port);
 	event_unmask(console_port);
 	event_unmask(store_port);
 }
@@ -177,6 +188,8 @@ void upcall(void)
 			unsigned int word = (unsigned int)__builtin_ctzll(sel);
 			uint64_t bits = shared_info->evtchn_pending[word] & ~shared_info->evtchn_mask[word];
 
+			/* The selector says "somewhere in this word", and words are shared by all CPUs. */
+			bits &= word < PORT_WORDS ? c->ports[word] : 0;
 			sel &= sel - 1;
 			while (bits) {
 				unsigned int bit = (unsigned int)__builtin_ctzll(bits);

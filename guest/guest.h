@@ -26,6 +26,7 @@
 
 #define CPUS_MAX 32
 #define NSEC 1000000000ull
+#define PORT_WORDS 4 /* of 64 event channel ports: more than we ever have */
 
 /* ---- lib.c ---- */
 void *memcpy(void *dst, const void *src, size_t n);
@@ -87,6 +88,7 @@ struct cpu {
 	volatile uint64_t timer_ticks, ipis, upcalls;
 	evtchn_port_t timer_port, ipi_port;
 	vcpu_info_t *info;
+	uint64_t ports[PORT_WORDS]; /* bound to this CPU: nobody else may take their events */
 };
 extern struct cpu cpus[CPUS_MAX];
 extern unsigned int cpu_count;
