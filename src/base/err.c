@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,8 +41,8 @@ int err_prefix(struct err *err, const char *fmt, ...)
 	va_list ap;
 	size_t n;
 
-	if (!err)
-		return 0;
+	if (!err) /* what the code was is not known here, but it was a failure */
+		return -EIO;
 	memcpy(old, err->msg, sizeof(old));
 	va_start(ap, fmt);
 	vsnprintf(err->msg, sizeof(err->msg), fmt, ap);

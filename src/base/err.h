@@ -26,7 +26,7 @@ int err_set(struct err *err, int code, const char *fmt, ...) _printf_(3, 4);
 /* The same with ": " and the text of @code's errno behind it. */
 int err_errno(struct err *err, int code, const char *fmt, ...) _printf_(3, 4);
 
-/* Puts "@fmt: " before the sentence, and returns the code. */
+/* Puts "@fmt: " before the sentence, and returns the code (-EIO if there is no @err to ask). */
 int err_prefix(struct err *err, const char *fmt, ...) _printf_(2, 3);
 
 #endif

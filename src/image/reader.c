@@ -25,8 +25,7 @@ void image_reader_free(struct image_reader *r)
 
 int image_bad(const struct image_reader *r, struct err *err, const char *what)
 {
-	err_set(err, -EBADMSG, "%s", what);
-	return err_prefix(err, "%s is damaged", r->name);
+	return err_set(err, -EBADMSG, "%s is damaged: %s", r->name, what);
 }
 
 static int check_header(struct image_reader *r, const struct image_header *h, uint64_t size, struct err *err)

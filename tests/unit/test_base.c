@@ -217,7 +217,7 @@ static void test_err_may_be_null(void **state)
 	(void)state;
 	assert_int_equal(err_set(NULL, -EIO, "x"), -EIO);
 	assert_int_equal(err_errno(NULL, -EIO, "x"), -EIO);
-	err_prefix(NULL, "x");
+	assert_int_equal(err_prefix(NULL, "x"), -EIO); /* a failure stays one */
 }
 
 static void test_err_keeps_its_head_when_too_long(void **state)
