@@ -55,6 +55,8 @@ static void check_kvm(json_t *o)
 	if (!is(o, "permitted"))
 		return;
 	line(is(o, "caps") ? GOOD : BAD, "KVM has what nidra needs", json_string_value(json_object_get(o, "missing")));
+	line(is(o, "hardware") ? GOOD : BAD, "KVM works with the CPU's virtualisation (VMX or SVM)",
+	     "Without it (PVM) stock kernels do not run; lab/run makes a host on which they do.");
 	line(is(o, "runs") ? GOOD : BAD, "KVM runs a guest in long mode", why);
 	line(is(o, "intercepts") ? GOOD : WARN, "KVM hands Xen hypercalls over (CONFIG_KVM_XEN)",
 	     "Without it the two hypercall instructions of a guest's kernel are patched in its memory.");
@@ -87,7 +89,7 @@ int cmd_check(int argc, char **argv)
 	if (json) {
 		json_dumpf(o, stdout, JSON_INDENT(2));
 		puts("");
-		return is(o, "runs") && is(o, "caps") ? EXIT_OK : EXIT_FAILED;
+		return is(o, "runs") && is(o, "caps") && is(o, "hardware") ? EXIT_OK : EXIT_FAILED;
 	}
 	check_kvm(o);
 	check_memory();

@@ -151,7 +151,8 @@ int gmem_map_grant(struct gmem *mem, unsigned int idx, uint64_t gfn, struct gmem
 	for (size_t i = 0; i < mem->n; i++)
 		if (mem->region[i].slot == REGION_GRANT0 + (int)idx)
 			g = &mem->region[i];
-	if (mem->grant_gfn[idx] != gfn && !grant_gfn_free(mem, gfn))
+	/* UINT64_MAX means "not mapped", so it is not "the same place again". */
+	if ((gfn == UINT64_MAX || mem->grant_gfn[idx] != gfn) && !grant_gfn_free(mem, gfn))
 		return -EINVAL;
 	*ret_old = g ? *g : (struct gmem_region){ 0 };
 	if (!g) {

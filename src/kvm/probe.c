@@ -5,6 +5,7 @@
  */
 #include "kvm/probe.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -260,6 +261,15 @@ static void probe_caps(int kvm_fd, struct kvm_probe *p)
 	p->intercepts = xen > 0 && (xen & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL);
 }
 
+static bool has_virtualisation(bool *ret_amd)
+{
+	unsigned int a, b, c, d;
+	bool vmx = __get_cpuid(1, &a, &b, &c, &d) && c & 1u << 5;
+
+	*ret_amd = __get_cpuid(0x80000001, &a, &b, &c, &d) && c & 1u << 2;
+	return vmx || *ret_amd;
+}
+
 void kvm_probe(struct kvm_probe *p)
 {
 	_cleanup_close_ int fd = open("/dev/kvm", O_RDWR | O_CLOEXEC);
@@ -271,6 +281,7 @@ void kvm_probe(struct kvm_probe *p)
 		snprintf(p->why_not, sizeof(p->why_not), "/dev/kvm: %s", strerror(errno));
 		return;
 	}
+	p->hardware = has_virtualisation(&p->amd);
 	p->api_version = ioctl(fd, KVM_GET_API_VERSION, 0);
 	probe_caps(fd, p);
 	probe_long_mode(fd, p);

@@ -18,6 +18,11 @@ struct kvm_probe {
 	bool intercepts;   /* KVM_XEN hands hypercalls over: no patching of guests needed */
 	bool tracks_xcr0;  /* XSAVE can be offered to guests */
 	bool amd;	   /* VMMCALL, not VMCALL */
+	/*
+	 * The CPU offers VMX or SVM. A KVM without them (PVM) passes the probe guest, and even nidra's own
+	 * small guest, but stock Linux kernels hang on it: seen, with no output at all.
+	 */
+	bool hardware;
 };
 
 /* Never fails: what could not be found out is false, with the reason in why_not. */

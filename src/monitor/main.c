@@ -254,10 +254,10 @@ static int print_probe(void)
 	struct kvm_probe p;
 
 	kvm_probe(&p);
-	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b}", "present", p.present, "permitted",
+	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b, s:b}", "present", p.present, "permitted",
 			     p.permitted, "api_version", p.api_version, "runs", p.runs, "why_not", p.why_not, "caps",
 			     p.caps, "missing", p.missing, "intercepts", p.intercepts, "tracks_xcr0",
-			     p.tracks_xcr0, "amd", p.amd),
+			     p.tracks_xcr0, "amd", p.amd, "hardware", p.hardware),
 		   stdout, JSON_INDENT(2));
 	puts("");
 	return 0;
