@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Words of the command line and lines typed on the console: the same commands. */
-#include "guest.h"
+#include "kit.h"
 
 static bool ticking;
 static uint64_t tick_number, next_tick, dirty_rate;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The console ring. Before it is there, and in exceptions, HYPERVISOR_console_io or port 0xe9. */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/hvm/params.h>
 #include <xen/io/console.h>

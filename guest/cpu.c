@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The local APIC (x2APIC where there is one), the interrupt table, and the other CPUs. */
-#include "guest.h"
+#include "kit.h"
 
 #define AP_TRAMPOLINE 0x8000
 #define AP_STACK      16384

@@ -3,7 +3,7 @@
  * Shared info, event channels (2-level), timers and the clock: what a guest registers with Xen, and
  * in a new life registers again.
  */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/hvm/hvm_op.h>
 #include <xen/hvm/params.h>

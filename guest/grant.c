@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The grant table: one frame, mapped above all RAM, with an entry whose fate can be checked. */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/grant_table.h>
 #include <xen/memory.h>

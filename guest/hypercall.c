@@ -3,7 +3,7 @@
  * Two ways to the hypervisor: the CPU's own instruction (as current Linux does), or a page of stubs
  * that it fills in (as older guests do). Source: Xen public/arch-x86/cpuid.h.
  */
-#include "guest.h"
+#include "kit.h"
 
 extern char thunk_amd[], thunk_intel[];
 

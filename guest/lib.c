@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest.h"
+#include "kit.h"
 
 void *memcpy(void *dst, const void *src, size_t n)
 {

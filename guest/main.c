@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/arch-x86/hvm/start_info.h>
 

@@ -3,7 +3,7 @@
  * Memory that must survive: each page is filled from a seed and its number, so any page that was lost,
  * mixed up or altered shows. Dirtying gives pages another generation.
  */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/arch-x86/hvm/start_info.h>
 

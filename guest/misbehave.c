@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a guest must not do, on request: so that it can be seen that nothing comes of it. */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/sched.h>
 

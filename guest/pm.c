@@ -6,7 +6,7 @@
  * The suspend hypercall returns twice, as it were: 1 means "cancelled" (it was only a checkpoint, all
  * state is as it was: THAW), 0 means a new life (Xen knows nothing of us any more: RESTORE).
  */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/sched.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* xenstore: one request at a time; watch events that come in between are kept. */
-#include "guest.h"
+#include "kit.h"
 
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>

@@ -15,8 +15,8 @@
  *   command.c    words of the command line and lines typed on the console
  *   misbehave.c  what a guest must not do
  */
-#ifndef NIDRA_GUEST_H
-#define NIDRA_GUEST_H
+#ifndef NIDRA_KIT_H
+#define NIDRA_KIT_H
 
 #include <stdbool.h>
 #include <stddef.h>
