@@ -178,10 +178,14 @@ static int attach_and_go(const char *name, bool start, bool from_start)
 static int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o)
 {
 	struct err err = { 0 };
+	int r;
 
 	if (monitor_spawn(name, args, &err) < 0)
 		return fail("%s", err.msg);
-	return job_follow(name, FIRST_JOB, o, NULL);
+	r = job_follow(name, FIRST_JOB, o, NULL);
+	if (r != EXIT_OK)
+		monitor_wait_gone(name);
+	return r;
 }
 
 static int create(int argc, char **argv, bool attach)

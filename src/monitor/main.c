@@ -23,7 +23,8 @@
 #include "monitor/console_server.h"
 #include "sleep/sleep.h"
 
-#define LINGER_USEC UINT64_C(2000000) /* how long a stream may still be read at the end */
+#define LINGER_USEC UINT64_C(50000) /* between looks whether streams were read to their end */
+#define LINGERS_MAX 40
 
 struct monitor {
 	const char *name;
@@ -41,6 +42,7 @@ struct monitor {
 	struct guest *seen; /* whose console is served */
 	uint64_t first_job;
 	bool leaving;
+	int lingers;
 };
 
 /* ---- the end ---- */
@@ -58,9 +60,10 @@ static int on_linger(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct monitor *m = arg;
 
-	(void)source;
-	(void)usec;
-	return sd_event_exit(m->loop, 0);
+	if (!api_server_busy(m->api) || ++m->lingers > LINGERS_MAX)
+		return sd_event_exit(m->loop, 0);
+	sd_event_source_set_time(source, usec + LINGER_USEC);
+	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
 /* Streams get their last line; then we go. */
@@ -75,8 +78,7 @@ static void leave(struct monitor *m)
 	write_json(m, "timeline.json", json_of_jobs(m->sleeper));
 	api_server_changed(m->api);
 	sd_event_now(m->loop, CLOCK_MONOTONIC, &now);
-	sd_event_add_time(m->loop, NULL, CLOCK_MONOTONIC, now + (api_server_busy(m->api) ? LINGER_USEC : 50000), 0,
-			  on_linger, m);
+	sd_event_add_time(m->loop, NULL, CLOCK_MONOTONIC, now + LINGER_USEC, 0, on_linger, m);
 }
 
 static enum guest_action action_of(const struct guest_config *c, enum guest_end end)
