@@ -10,7 +10,7 @@ MODULES = {     # in the order in which host-init loads these groups
     "root": ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"],
     "kvm": ["kvm_amd", "tun"],
 }
-APPLETS = """chmod cp echo hostname insmod ip ln mkdir mount reboot sh sleep switch_root
+APPLETS = """cat chmod cp echo hostname insmod ip ln mkdir mount reboot sh sleep switch_root
              umount uname""".split()
 
 
