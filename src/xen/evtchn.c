@@ -107,16 +107,37 @@ bool evtchn_pending(struct xen_domain *d, unsigned int port)
 	return s && test(s->evtchn_pending, port);
 }
 
+bool evtchn_virq_is_global(unsigned int virq)
+{
+	switch (virq) {
+	case VIRQ_TIMER:
+	case VIRQ_DEBUG:
+	case VIRQ_XENOPROF:
+	case VIRQ_XENPMU:
+		return false;
+	default:
+		return true;
+	}
+}
+
+unsigned int evtchn_virq_owner(const struct port *p)
+{
+	return evtchn_virq_is_global(p->virq) ? 0 : p->vcpu;
+}
+
 void evtchn_close(struct xen_domain *d, unsigned int port)
 {
 	struct port *p = &d->port[port];
 	shared_info_t *s = xen_shared_info(d);
 
 	if (p->kind == PORT_VIRQ)
-		d->vcpu[p->vcpu].virq_port[p->virq] = 0;
+		d->vcpu[evtchn_virq_owner(p)].virq_port[p->virq] = 0;
 	if (p->kind == PORT_INTERDOMAIN && d->port[p->remote_port].kind == PORT_INTERDOMAIN)
 		d->port[p->remote_port].kind = PORT_UNBOUND;
-	if (s && !d->fifo)
+	/* Whoever gets this number next is not to find an old event. */
+	if (d->fifo)
+		fifo_clear_pending(d, port);
+	else if (s)
 		test_and_clear(s->evtchn_pending, port);
 	*p = (struct port){ .last_vcpu = p->last_vcpu, .last_priority = p->last_priority };
 }

@@ -89,7 +89,8 @@ void fifo_raise(struct xen_domain *d, unsigned int port)
 	if (!w)
 		return;
 	__atomic_fetch_or(w, PENDING, __ATOMIC_SEQ_CST);
-	if (__atomic_load_n(w, __ATOMIC_SEQ_CST) & MASKED)
+	/* Without a control block there is no queue; LINKED would keep it out of one for ever. */
+	if (__atomic_load_n(w, __ATOMIC_SEQ_CST) & MASKED || !control_of(d, d->port[port].vcpu))
 		return;
 	if (!(__atomic_fetch_or(w, LINKED, __ATOMIC_SEQ_CST) & LINKED))
 		enqueue(d, port);
@@ -108,6 +109,14 @@ bool fifo_pending(struct xen_domain *d, unsigned int port)
 	event_word_t *w = word_of(d, port);
 
 	return w && __atomic_load_n(w, __ATOMIC_SEQ_CST) & PENDING;
+}
+
+void fifo_clear_pending(struct xen_domain *d, unsigned int port)
+{
+	event_word_t *w = word_of(d, port);
+
+	if (w)
+		__atomic_and_fetch(w, ~PENDING, __ATOMIC_SEQ_CST);
 }
 
 /* Events that were pending in the 2-level bits when the guest switched over stay pending. */

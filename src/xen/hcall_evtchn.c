@@ -72,6 +72,8 @@ static int64_t bind_virq(struct hcall *h)
 		return -EINVAL;
 	if (op.vcpu >= d->vcpus)
 		return -ENOENT;
+	if (op.vcpu && evtchn_virq_is_global(op.virq))
+		return -EINVAL;
 	if (d->vcpu[op.vcpu].virq_port[op.virq])
 		return -EEXIST;
 	op.port = new_port(d, (struct port){ .kind = PORT_VIRQ, .vcpu = (uint8_t)op.vcpu,
@@ -176,7 +178,7 @@ static int64_t bind_vcpu(struct hcall *h)
 	p = evtchn_get(h->d, op.port);
 	if (op.vcpu >= h->d->vcpus)
 		return -ENOENT;
-	if (!p || p->kind == PORT_IPI || (p->kind == PORT_VIRQ && p->virq <= VIRQ_DEBUG))
+	if (!p || p->kind == PORT_IPI || (p->kind == PORT_VIRQ && !evtchn_virq_is_global(p->virq)))
 		return -EINVAL;
 	p->vcpu = (uint8_t)op.vcpu;
 	return 0;

@@ -125,6 +125,10 @@ void evtchn_init(struct xen_domain *d);
 unsigned int evtchn_find_free(struct xen_domain *d, unsigned int from);
 struct port *evtchn_get(struct xen_domain *d, uint64_t port);
 void evtchn_close(struct xen_domain *d, unsigned int port);
+/* One of its kind in the domain: bound on vCPU 0, its events may go to any. */
+bool evtchn_virq_is_global(unsigned int virq);
+/* The vCPU whose virq_port[] has a PORT_VIRQ. */
+unsigned int evtchn_virq_owner(const struct port *p);
 /* Forgets every port but the two rings' (which stay connected to their backends). */
 void evtchn_reset(struct xen_domain *d);
 void evtchn_raise(struct xen_domain *d, unsigned int port);
@@ -139,6 +143,7 @@ void fifo_reset(struct xen_domain *d);
 void fifo_raise(struct xen_domain *d, unsigned int port);
 void fifo_unmask(struct xen_domain *d, unsigned int port);
 bool fifo_pending(struct xen_domain *d, unsigned int port);
+void fifo_clear_pending(struct xen_domain *d, unsigned int port);
 
 /* upcall.c */
 vcpu_info_t *xen_vcpu_info(struct xen_domain *d, unsigned int vcpu); /* NULL: none yet */

@@ -92,10 +92,11 @@ int xen_domain_save(struct xen_domain *d, struct bytes_writer *w, struct err *er
 	return w->failed ? err_errno(err, -ENOMEM, "state of the Xen domain") : 0;
 }
 
-/* A page-inside address of RAM, or NOWHERE. */
+/* A page-inside address of RAM, whole pages aligned as such, or NOWHERE. */
 static bool good_gpa(struct xen_domain *d, uint64_t gpa, size_t len)
 {
-	return gpa == NOWHERE || gmem_ram_hva(d->mem, gpa, len);
+	return gpa == NOWHERE || (!(gpa & (len == NIDRA_PAGE_SIZE ? NIDRA_PAGE_SIZE - 1 : 7)) &&
+				  gmem_ram_hva(d->mem, gpa, len));
 }
 
 static void load_vcpu(struct xen_domain *d, struct bytes_reader *r, struct xen_vcpu *v)
@@ -133,7 +134,7 @@ static void load_port(struct xen_domain *d, struct bytes_reader *r)
 	    port.vcpu >= d->vcpus || port.last_vcpu >= d->vcpus || port.virq >= XEN_VIRQS ||
 	    port.priority >= FIFO_QUEUES || port.last_priority >= FIFO_QUEUES ||
 	    (port.kind == PORT_INTERDOMAIN && (!port.remote_port || port.remote_port >= XEN_PORTS)) ||
-	    (port.kind == PORT_VIRQ && d->vcpu[port.vcpu].virq_port[port.virq]))
+	    (port.kind == PORT_VIRQ && d->vcpu[evtchn_virq_owner(&port)].virq_port[port.virq]))
 		bytes_fail(r);
 	if (r->failed)
 		return;
@@ -143,7 +144,7 @@ static void load_port(struct xen_domain *d, struct bytes_reader *r)
 		bytes_fail(r);
 	d->port[n] = port;
 	if (port.kind == PORT_VIRQ)
-		d->vcpu[port.vcpu].virq_port[port.virq] = n;
+		d->vcpu[evtchn_virq_owner(&port)].virq_port[port.virq] = n;
 }
 
 static void load_grants(struct xen_domain *d, struct bytes_reader *r)
