@@ -990,6 +990,20 @@ static void test_every_truncated_state_is_refused(void **state)
 	}
 }
 
+static void test_a_state_makes_nobody_domain_0(void **state)
+{
+	_cleanup_bytes_ struct bytes_writer w = { 0 };
+	struct xs *xs = NULL;
+	struct bytes_reader r;
+
+	(void)state;
+	xs_save(sc.xs, &w);
+	assert_int_equal(w.buf[4], GUEST);
+	w.buf[4] = 0;
+	r = bytes_reader(w.buf, w.len);
+	assert_int_equal(xs_load(&r, &xs, NULL), -EBADMSG);
+}
+
 /* Whatever a state says: if it loads, a guest may go on with it and breaks nothing. */
 static void test_altered_states_are_harmless(void **state)
 {
@@ -1069,6 +1083,7 @@ int main(void)
 		t(an_answer_longer_than_the_ring_comes_in_pieces),
 		t(hostile_indices_are_left_alone),
 		t(every_truncated_state_is_refused),
+		t(a_state_makes_nobody_domain_0),
 		t(altered_states_are_harmless),
 	};
 

@@ -99,6 +99,8 @@ int xs_load(struct bytes_reader *r, struct xs **ret, struct err *err)
 		return err_set(err, -EBADMSG, "the image's xenstore is of another version");
 	xs->guest = bytes_get_u16(r);
 	xs->generation = bytes_get_u64(r);
+	if (!xs->guest) /* domain 0 may do everything, without a quota */
+		return err_set(err, -EBADMSG, "the image's xenstore makes no sense");
 	if (xs_tree_load(&xs->tree, xs->guest, r))
 		return err_set(err, -EBADMSG, "the image's xenstore makes no sense");
 	load_watches(xs, r);
