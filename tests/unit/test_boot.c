@@ -360,6 +360,18 @@ static void test_a_wrong_unpacked_size_is_refused(void **state)
 	}
 }
 
+static void test_a_damaged_gzip_payload_is_refused(void **state)
+{
+	struct elf64 e = make_elf64();
+	struct packed p = pack(GZIP, &e, sizeof(e));
+	uint8_t *out;
+	size_t len;
+
+	(void)state;
+	p.buf[p.len - 12] ^= 1; /* its checksum, before its length and ours */
+	assert_int_equal(kernel_unpack(p.buf, p.len, &out, &len, NULL), -EINVAL);
+}
+
 static void test_bzimages_that_make_no_sense_are_refused(void **state)
 {
 	struct elf64 e = make_elf64();
@@ -744,6 +756,7 @@ int main(void)
 		t(bzimages_of_every_packer_are_unpacked),
 		t(truncated_bzimages_are_refused),
 		t(a_wrong_unpacked_size_is_refused),
+		t(a_damaged_gzip_payload_is_refused),
 		t(bzimages_that_make_no_sense_are_refused),
 		t(the_pair_of_thunks_is_found),
 		t(decoys_are_no_thunks),
