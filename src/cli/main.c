@@ -33,7 +33,7 @@ static const struct verb {
 	{ "check", "", "what this host can do, and what it lacks", cmd_check },
 };
 
-static int vsay(const char *fmt, va_list ap)
+static int _printf_(1, 0) vsay(const char *fmt, va_list ap)
 {
 	fputs("nidra: ", stderr);
 	vfprintf(stderr, fmt, ap);
