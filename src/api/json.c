@@ -3,6 +3,20 @@
 
 #include <string.h>
 
+/* A sentence may name what somebody sent, and be cut inside a letter: JSON has only UTF-8. */
+static json_t *json_of_text(const char *text)
+{
+	json_t *v = json_string(text);
+	_cleanup_free_ char *ascii = v ? NULL : strdup(text);
+
+	if (!ascii)
+		return v;
+	for (char *p = ascii; *p; p++)
+		if (*p & 0x80)
+			*p = '?';
+	return json_string(ascii);
+}
+
 static json_t *json_of_span(const struct pm_span *p, uint64_t zero)
 {
 	json_t *o = json_pack("{s:s, s:s}", "name", p->name, "result", pm_result_name(p->result));
@@ -44,7 +58,9 @@ json_t *json_of_job(const struct sleep_job *job)
 				    json_pack("{s:s, s:I, s:I}", "phase", job->phase, "done",
 					      (json_int_t)job->done, "total", (json_int_t)job->total));
 	else if (job->result < 0)
-		json_object_set_new(o, "error", json_pack("{s:i, s:s}", "code", -job->result, "message", job->message));
+		json_object_set_new(o, "error",
+				    json_pack("{s:i, s:o}", "code", -job->result, "message",
+						  json_of_text(job->message)));
 	json_object_set_new(o, "stats",
 			    json_pack("{s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)job->stats.file_bytes,
 				      "memory_bytes", (json_int_t)job->stats.memory_bytes, "zero_bytes",
@@ -104,6 +120,6 @@ json_t *json_of_problem(int status, const char *detail)
 			    status == 413 ? "Too large" :
 					    "Failed";
 
-	return json_pack("{s:s, s:s, s:i, s:s}", "type", "about:blank", "title", title, "status", status,
-			 "detail", detail);
+	return json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title", title, "status", status,
+			 "detail", json_of_text(detail));
 }
