@@ -47,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 			__builtin_trap();
 		free(text);
 	}
-	if (reply.status < 200 || reply.status > 599)
+	if (reply.status < 200 || reply.status > 599 || (reply.status >= 400 && !reply.body))
 		__builtin_trap();
 	json_decref(reply.body);
 	return 0;

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Configurations: there and back as JSON, and refused in a sentence that names the key. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "guest/config.h"
+
+static int from(const char *json, struct guest_config *c, struct err *err)
+{
+	return guest_config_from_json(json, strlen(json), c, err);
+}
+
+/* Parsed and checked. */
+static void refused(const char *json, const char *why)
+{
+	_cleanup_(guest_config_fini) struct guest_config c = { 0 };
+	struct err err = { 0 };
+	int r = from(json, &c, &err);
+
+	r = r ?: guest_config_check(&c, &err);
+	assert_int_equal(r, -EINVAL);
+	if (!strstr(err.msg, why))
+		fail_msg("%s: '%s' does not say '%s'", json, err.msg, why);
+}
+
+static void accepted(const char *json, struct guest_config *c)
+{
+	struct err err = { 0 };
+
+	*c = (struct guest_config){ 0 };
+	if (from(json, c, &err) || guest_config_check(c, &err))
+		fail_msg("%s: %s", json, err.msg);
+}
+
+static void test_defaults_are_filled_in(void **state)
+{
+	_cleanup_(guest_config_fini) struct guest_config c, other;
+
+	(void)state;
+	accepted("{\"name\": \"a\", \"kernel\": \"/k\"}", &c);
+	assert_int_equal(c.memory_mib, 512);
+	assert_int_equal(c.vcpus, 1);
+	assert_int_equal(c.maxvcpus, 1);
+	assert_int_equal(c.domid, 1);
+	assert_int_equal(strlen(c.uuid), 36);
+	assert_int_equal(c.transport, GUEST_TRANSPORT_AUTO);
+	accepted("{\"name\": \"a\", \"kernel\": \"/k\"}", &other);
+	assert_string_not_equal(c.uuid, other.uuid);
+}
+
+static void test_json_goes_there_and_back(void **state)
+{
+	static const char text[] =
+		"{\"name\":\"web-1\",\"uuid\":\"6f0d8a3a-0000-4000-8000-0123456789ab\",\"kernel\":\"/k\","
+		"\"initrd\":\"/i\",\"cmdline\":\"a=\\\"b\\\" \xc3\xa4\",\"memory_mib\":64,\"vcpus\":2,"
+		"\"maxvcpus\":32,\"domid\":32751,\"on_poweroff\":\"destroy\",\"on_reboot\":\"restart\","
+		"\"on_crash\":\"preserve\",\"transport\":\"thunks\"}";
+	_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
+	_cleanup_free_ char *one = NULL, *two = NULL;
+
+	(void)state;
+	accepted(text, &c);
+	one = guest_config_to_json(&c);
+	assert_string_equal(one, text);
+	assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
+	two = guest_config_to_json(&copy);
+	assert_string_equal(two, text);
+}
+
+static void test_names_that_are_no_names_are_refused(void **state)
+{
+	char json[256], name[GUEST_NAME_MAX + 2];
+	struct guest_config c;
+
+	(void)state;
+	refused("{\"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"..\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"-x\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"a/b\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"a b\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"\xc3\xa4\", \"kernel\": \"/k\"}", "name");
+	refused("{\"name\": \"a\\u0000b\", \"kernel\": \"/k\"}", "u0000");
+	memset(name, 'a', sizeof(name));
+	name[GUEST_NAME_MAX + 1] = 0;
+	snprintf(json, sizeof(json), "{\"name\": \"%s\", \"kernel\": \"/k\"}", name);
+	refused(json, "63");
+	name[GUEST_NAME_MAX] = 0;
+	snprintf(json, sizeof(json), "{\"name\": \"%s\", \"kernel\": \"/k\"}", name);
+	accepted(json, &c);
+	guest_config_fini(&c);
+}
+
+#define REFUSED(rest, why) refused("{\"name\": \"a\", \"kernel\": \"/k\", " rest "}", why)
+
+static void test_what_cannot_be_is_refused_by_key(void **state)
+{
+	(void)state;
+	refused("{\"name\": \"a\"}", "kernel");
+	refused("{\"name\": \"a\", \"kernel\": \"\"}", "kernel");
+	REFUSED("\"memory_mib\": 63", "memory 63 MiB");
+	REFUSED("\"memory_mib\": 16385", "memory 16385 MiB");
+	REFUSED("\"memory_mib\": -1", "memory_mib: a number");
+	REFUSED("\"memory_mib\": 4294967296", "memory_mib: a number");
+	REFUSED("\"memory_mib\": \"64\"", "memory_mib: a number");
+	REFUSED("\"memory_mib\": 64.0", "memory_mib: a number");
+	REFUSED("\"vcpus\": 0", "vcpus 0");
+	REFUSED("\"vcpus\": 33", "vcpus 33");
+	REFUSED("\"vcpus\": 4, \"maxvcpus\": 3", "vcpus 4 is more than maxvcpus 3");
+	REFUSED("\"maxvcpus\": 33", "33");
+	REFUSED("\"domid\": 32752", "domid 32752");
+	REFUSED("\"domid\": 65536", "domid 65536");
+	REFUSED("\"uuid\": \"x\"", "uuid \"x\"");
+	REFUSED("\"uuid\": null", "uuid: a string");
+	REFUSED("\"on_crash\": \"explode\"", "on_crash");
+	REFUSED("\"on_poweroff\": 1", "on_poweroff");
+	REFUSED("\"on_reboot\": null", "on_reboot");
+	REFUSED("\"transport\": \"pigeon\"", "transport");
+	REFUSED("\"cmdline\": \"a\\u0000b\"", "u0000");
+	REFUSED("\"initrd\": []", "initrd: a string");
+	REFUSED("\"memory\": 64", "unknown key \"memory\"");
+	REFUSED("\"name\": \"b\"", "duplicate");
+}
+
+static void test_what_is_no_json_object_is_refused(void **state)
+{
+	(void)state;
+	refused("", "not a JSON object");
+	refused("[]", "not a JSON object");
+	refused("{", "not a JSON object");
+	refused("{}}", "not a JSON object");
+	refused("\xff", "not a JSON object");
+	refused("null", "not a JSON object");
+}
+
+static void test_words_have_numbers_and_numbers_words(void **state)
+{
+	enum guest_action a;
+	enum guest_transport t;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(guest_action_parse(guest_action_name((enum guest_action)i), &a), 0);
+		assert_int_equal(a, i);
+		assert_int_equal(guest_transport_parse(guest_transport_name((enum guest_transport)i), &t), 0);
+		assert_int_equal(t, i);
+	}
+	assert_int_equal(guest_action_parse("", &a), -EINVAL);
+	assert_int_equal(guest_transport_parse("Auto", &t), -EINVAL);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults_are_filled_in),
+		cmocka_unit_test(test_json_goes_there_and_back),
+		cmocka_unit_test(test_names_that_are_no_names_are_refused),
+		cmocka_unit_test(test_what_cannot_be_is_refused_by_key),
+		cmocka_unit_test(test_what_is_no_json_object_is_refused),
+		cmocka_unit_test(test_words_have_numbers_and_numbers_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* xl.cfg files: what is taken, what is named as ignored, and what is refused with its line. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+#include "cli/xlcfg.h"
+
+/* The configuration as text with sorted keys. */
+static char *parse(const char *text, char **ret_ignored)
+{
+	json_t *o = NULL;
+	struct err err = { 0 };
+	char *s;
+
+	if (xlcfg_parse(text, "web.cfg", &o, ret_ignored, &err))
+		fail_msg("%s: %s", text, err.msg);
+	s = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(o);
+	return s;
+}
+
+static void becomes(const char *text, const char *want)
+{
+	_cleanup_free_ char *ignored = NULL, *got = parse(text, &ignored);
+
+	assert_string_equal(got, want);
+	assert_null(ignored);
+}
+
+static void refused(const char *text, int code, const char *why)
+{
+	json_t *o = NULL;
+	char *ignored = NULL;
+	struct err err = { 0 };
+
+	assert_int_equal(xlcfg_parse(text, "web.cfg", &o, &ignored, &err), code);
+	if (strncmp(err.msg, "web.cfg:", 8) || !strstr(err.msg, why))
+		fail_msg("%s: '%s' does not say '%s'", text, err.msg, why);
+	assert_null(o);
+	assert_null(ignored);
+}
+
+static void test_a_whole_file_is_taken(void **state)
+{
+	(void)state;
+	becomes("# a guest\n"
+		"type = \"pvh\"\n"
+		"name = 'web'   # its name\n"
+		"kernel=\"/nonexistent/k\"\r\n"
+		"memory\t= 512\n"
+		"vcpus = 0x2\n"
+		"maxvcpus=4\n"
+		"uuid = \"u\"\n"
+		"on_crash = \"preserve\"",
+		"{\"kernel\":\"/nonexistent/k\",\"maxvcpus\":4,\"memory_mib\":512,\"name\":\"web\","
+		"\"on_crash\":\"preserve\",\"uuid\":\"u\",\"vcpus\":2}");
+}
+
+static void test_nothing_is_a_configuration_too(void **state)
+{
+	(void)state;
+	becomes("", "{}");
+	becomes("\n\n# only a comment", "{}");
+	becomes(" \t;;\n", "{}");
+}
+
+static void test_comments_and_quotes_do_not_mix(void **state)
+{
+	(void)state;
+	becomes("name = \"a#b\" # comment \" with a quote", "{\"name\":\"a#b\"}");
+	becomes("name = 'say \"hi\"'", "{\"name\":\"say \\\"hi\\\"\"}");
+	becomes("name = \"it's\"", "{\"name\":\"it's\"}");
+}
+
+static void test_a_command_line_is_made_of_root_and_extra(void **state)
+{
+	(void)state;
+	becomes("root = '/dev/xvda1'", "{\"cmdline\":\"root=/dev/xvda1\"}");
+	becomes("extra = 'quiet'", "{\"cmdline\":\"quiet\"}");
+	becomes("root = '/dev/xvda1'\nextra = 'quiet'", "{\"cmdline\":\"root=/dev/xvda1 quiet\"}");
+	becomes("cmdline = 'mine'\nroot = 'x'\nextra = 'y'", "{\"cmdline\":\"mine\"}");
+	becomes("extra = ''", "{}");
+}
+
+static void test_what_is_not_used_is_named(void **state)
+{
+	_cleanup_free_ char *ignored = NULL,
+			    *got = parse("disk = [ 'a,b', \"c\", [1, 2,],\n # inside\n]\nname='x'\nvif = []", &ignored);
+
+	(void)state;
+	assert_string_equal(got, "{\"name\":\"x\"}");
+	assert_non_null(ignored);
+	assert_true(!strcmp(ignored, "disk, vif") || !strcmp(ignored, "vif, disk"));
+}
+
+static void test_paths_become_absolute(void **state)
+{
+	_cleanup_free_ char *ignored = NULL, *got = NULL;
+
+	(void)state;
+	assert_int_equal(chdir("/"), 0);
+	got = parse("kernel = 'tmp/..//tmp'", &ignored);
+	assert_string_equal(got, "{\"kernel\":\"/tmp\"}");
+}
+
+static void test_only_pvh_is_possible(void **state)
+{
+	(void)state;
+	refused("type = 'pv'", -EOPNOTSUPP, "only pvh");
+	refused("type = 'hvm'", -EOPNOTSUPP, "\"hvm\"");
+}
+
+static void test_syntax_errors_have_a_line(void **state)
+{
+	(void)state;
+	refused("name", -EINVAL, ":1: a line that is not KEY = VALUE");
+	refused("\n\n= 5", -EINVAL, ":3: a line that is not KEY = VALUE");
+	refused("name == 'x'", -EINVAL, ":1: ");
+	refused("name = 'x", -EINVAL, "closing quote");
+	refused("name = 'x\n'", -EINVAL, "closing quote");
+	refused("name = \"x'", -EINVAL, "closing quote");
+	refused("name = ", -EINVAL, ":1: a value that is neither");
+	refused("memory = 12abc", -EINVAL, "a value that is neither");
+	refused("memory = 99999999999999999999", -EINVAL, "a value that is neither");
+	refused("memory = 1.5", -EINVAL, "behind the value");
+	refused("name = 'x' 'y'", -EINVAL, "behind the value");
+	refused("#\n#\nvif = [ 'a' 'b' ]", -EINVAL, ":3: a list without");
+	refused("vif = [", -EINVAL, "a value that is neither");
+	refused("vif = [[[[[[[[[[[[1]]]]]]]]]]]]", -EINVAL, "too deep");
+	refused("name = '\xff\xfe'", -EINVAL, "not UTF-8");
+	refused("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1", -EINVAL, ":1: ");
+	refused("def f(): pass", -EINVAL, ":1: ");
+}
+
+static void test_values_of_the_wrong_kind_are_refused_by_key(void **state)
+{
+	(void)state;
+	refused("memory = '512'", -EINVAL, "memory: a number is wanted");
+	refused("vcpus = []", -EINVAL, "vcpus: a number is wanted");
+	refused("name = 5", -EINVAL, "name: a string is wanted");
+	refused("kernel = ['x']", -EINVAL, "kernel: a string is wanted");
+	refused("on_crash = 'coredump-restart'", -EINVAL, "on_crash: destroy, restart or preserve");
+	refused("on_reboot = 1", -EINVAL, "on_reboot: a string is wanted");
+}
+
+/* Every beginning of a good file is a good file or is refused; neither crashes nor leaks. */
+static void test_every_beginning_of_a_file_is_handled(void **state)
+{
+	static const char text[] = "# c\nname = 'web'\nmemory=512\nvif = [ 'a', [1], \"b\" ] # x\nextra=\"q\"\n";
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(text); n++) {
+		char *exact = strndup(text, n), *ignored = NULL;
+		json_t *o = NULL;
+
+		if (xlcfg_parse(exact, "f", &o, &ignored, NULL) == 0) {
+			json_decref(o);
+			free(ignored);
+		}
+		free(exact);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_whole_file_is_taken),
+		cmocka_unit_test(test_nothing_is_a_configuration_too),
+		cmocka_unit_test(test_comments_and_quotes_do_not_mix),
+		cmocka_unit_test(test_a_command_line_is_made_of_root_and_extra),
+		cmocka_unit_test(test_what_is_not_used_is_named),
+		cmocka_unit_test(test_paths_become_absolute),
+		cmocka_unit_test(test_only_pvh_is_possible),
+		cmocka_unit_test(test_syntax_errors_have_a_line),
+		cmocka_unit_test(test_values_of_the_wrong_kind_are_refused_by_key),
+		cmocka_unit_test(test_every_beginning_of_a_file_is_handled),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
