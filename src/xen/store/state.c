@@ -4,11 +4,14 @@
  * only: the guest slept over them, so they are stale, and a read in one sees the store itself.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "xen/store/internal.h"
 
 #define STATE_VERSION 1
+/* Events stop at XS_OUTPUT_MAX; the last of them and an answer may go past it. */
+#define OUTPUT_LOAD_MAX (XS_OUTPUT_MAX + 2 * (sizeof(struct xsd_sockmsg) + XENSTORE_PAYLOAD_MAX))
 
 void xs_save(struct xs *xs, struct bytes_writer *w)
 {
@@ -35,14 +38,35 @@ void xs_save(struct xs *xs, struct bytes_writer *w)
 	bytes_put_u8(w, xs->broken);
 }
 
+/* Anything but 0 and 1 was not saved by us. */
+static bool get_bool(struct bytes_reader *r)
+{
+	uint8_t v = bytes_get_u8(r);
+
+	if (v > 1)
+		bytes_fail(r);
+	return v == 1;
+}
+
+/* What the guest could have asked for; a relative one was made absolute by its home. */
+static bool watch_valid(const struct xs *xs, const char *path, bool relative)
+{
+	char home[64];
+	int n = snprintf(home, sizeof(home), "/local/domain/%u/", xs->guest);
+
+	if (*path == '@')
+		return !relative;
+	return *path == '/' && xs_path_valid(path) && (!relative || !strncmp(path, home, (size_t)n));
+}
+
 static void load_watches(struct xs *xs, struct bytes_reader *r)
 {
 	for (uint32_t n = bytes_get_u32(r); n && !r->failed; n--) {
 		_cleanup_free_ char *path = bytes_get_str(r, XENSTORE_ABS_PATH_MAX);
 		_cleanup_free_ char *token = bytes_get_str(r, XENSTORE_PAYLOAD_MAX);
-		bool relative = bytes_get_u8(r);
+		bool relative = get_bool(r);
 
-		if (!path || !token || xs_watch_add(xs, path, token, relative))
+		if (!path || !token || !watch_valid(xs, path, relative) || xs_watch_add(xs, path, token, relative))
 			bytes_fail(r);
 	}
 }
@@ -59,8 +83,11 @@ static void load_txns(struct xs *xs, struct bytes_reader *r)
 		id[i] = bytes_get_u32(r);
 	/* The newest come first, as they were saved, and each start puts one in front. */
 	while (n && !r->failed) {
+		uint32_t got;
+
 		xs->last_txn = id[--n] - 1;
-		if (xs_txn_start(xs, &id[n]))
+		/* A start passes over 0 and numbers that are taken: no save has those. */
+		if (xs_txn_start(xs, &got) || got != id[n])
 			bytes_fail(r);
 		else
 			xs->txns->stale = true;
@@ -68,25 +95,35 @@ static void load_txns(struct xs *xs, struct bytes_reader *r)
 	xs->last_txn = bytes_get_u32(r);
 }
 
-static void load_buffers(struct xs *xs, struct bytes_reader *r)
+/* A whole request would have been handled, not kept; one that is too long breaks the connection. */
+static bool partial(const struct xs *xs)
 {
 	struct xsd_sockmsg head;
+
+	if (xs->in_len < sizeof(head))
+		return true;
+	memcpy(&head, xs->in, sizeof(head));
+	if (head.len > XENSTORE_PAYLOAD_MAX)
+		return xs->broken && xs->in_len == sizeof(head);
+	return xs->in_len < sizeof(head) + head.len;
+}
+
+static void load_buffers(struct xs *xs, struct bytes_reader *r)
+{
 	const void *p;
 	size_t len;
 
 	p = bytes_get_blob(r, sizeof(xs->in) - 1, &len);
-	if (p)
+	if (p) {
 		memcpy(xs->in, p, len);
-	xs->in_len = len;
-	if (len >= sizeof(head)) { /* a whole request would have been handled, not kept */
-		memcpy(&head, xs->in, sizeof(head));
-		if (len >= sizeof(head) + (size_t)head.len)
-			bytes_fail(r);
+		xs->in_len = len;
 	}
-	p = bytes_get_blob(r, 2 * XS_OUTPUT_MAX, &len);
+	p = bytes_get_blob(r, OUTPUT_LOAD_MAX, &len);
 	if (p)
 		bytes_put(&xs->out, p, len);
-	xs->broken = bytes_get_u8(r);
+	xs->broken = get_bool(r);
+	if (!partial(xs))
+		bytes_fail(r);
 }
 
 int xs_load(struct bytes_reader *r, struct xs **ret, struct err *err)

@@ -8,6 +8,14 @@
 
 #define DEPTH_MAX 256 /* more parts than a path of XENSTORE_ABS_PATH_MAX is worth */
 
+static bool chars_valid(const char *path)
+{
+	for (const char *p = path; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("-/_@", *p))
+			return false;
+	return true;
+}
+
 bool xs_path_valid(const char *path)
 {
 	size_t len = strlen(path);
@@ -18,10 +26,7 @@ bool xs_path_valid(const char *path)
 		return true;
 	if (path[len - 1] == '/' || strstr(path, "//"))
 		return false;
-	for (const char *p = path; *p; p++)
-		if (!isalnum((unsigned char)*p) && !strchr("-/_@", *p))
-			return false;
-	return true;
+	return chars_valid(path);
 }
 
 /* ---- nodes ---- */
@@ -401,7 +406,8 @@ static void load_children(struct xs_node *n, struct bytes_reader *r, unsigned in
 		_cleanup_(xs_node_unrefp) struct xs_node *child = load_node(r, depth + 1);
 		uint32_t at;
 
-		if (!child || !xs_path_valid(child->name) || strchr(child->name, '/') ||
+		/* A name may be longer than a relative path: it came in an absolute one. */
+		if (!child || !*child->name || !chars_valid(child->name) || strchr(child->name, '/') ||
 		    find_child(n, child->name, strlen(child->name), &at) ||
 		    at != n->children || /* in order, as saved: sorting many would take for ever */
 		    insert_child(n, at, child)) {
@@ -436,7 +442,9 @@ static struct xs_node *load_node(struct bytes_reader *r, unsigned int depth)
 	}
 	for (unsigned int i = 0; i < n->perms; i++) {
 		n->perm[i].domid = bytes_get_u16(r);
-		n->perm[i].bits = bytes_get_u8(r) & (XS_READ_PERM | XS_WRITE_PERM);
+		n->perm[i].bits = bytes_get_u8(r);
+		if (n->perm[i].bits & ~(XS_READ_PERM | XS_WRITE_PERM))
+			bytes_fail(r);
 	}
 	load_children(n, r, depth);
 	return r->failed ? NULL : take_ptr(n);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Faults that the xenstore once had, each as the guest or the image that would meet it. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <xen/io/xs_wire.h>
+
+#include "xen/store/ring.h"
+#include "xen/store/store.h"
+
+#define GUEST 7
+#define HOME  "/local/domain/7"
+
+static struct xs *xs;
+
+static int setup(void **state)
+{
+	(void)state;
+	return xs_new(GUEST, &xs, NULL) || xs_write(xs, HOME, "%s", "") || xs_set_perms(xs, HOME, "n7");
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	xs_free(xs);
+	return 0;
+}
+
+/* One request and its answer; events before it are dropped. */
+static const char *ask(uint32_t tx, uint32_t type, const void *body, size_t len)
+{
+	static char answer[XENSTORE_PAYLOAD_MAX + 1];
+	struct xsd_sockmsg head = { .type = type, .req_id = 1, .tx_id = tx, .len = (uint32_t)len };
+
+	assert_int_equal(xs_input(xs, &head, sizeof(head)), sizeof(head));
+	assert_int_equal(xs_input(xs, body, len), len);
+	do {
+		assert_int_equal(xs_output(xs, &head, sizeof(head)), sizeof(head));
+		assert_int_equal(xs_output(xs, answer, head.len), head.len);
+		answer[head.len] = 0;
+	} while (head.type == XS_WATCH_EVENT);
+	return answer;
+}
+
+#define ASK(tx, type, body) ask(tx, type, body, sizeof(body))
+#define RAW(tx, type, body) ask(tx, type, body, sizeof(body) - 1)
+
+/* ---- state ---- */
+
+/* The tail of a state with one transaction: its number, the request, the output, "broken". */
+static bool loads(uint32_t tx, uint32_t len, uint32_t in_len, bool broken)
+{
+	_cleanup_bytes_ struct bytes_writer w = { 0 }, again = { 0 };
+	struct xsd_sockmsg head = { .type = XS_READ, .len = len };
+	uint8_t in[sizeof(head) + XENSTORE_PAYLOAD_MAX] = { 0 };
+	struct xs *woken = NULL;
+	struct bytes_reader r;
+
+	xs_save(xs, &w);
+	w.len -= 4 + 4 + 4 + 4 + 1; /* transactions, last, request, output, broken */
+	memcpy(in, &head, sizeof(head));
+	bytes_put_u32(&w, 2);
+	bytes_put_u32(&w, 9);
+	bytes_put_u32(&w, tx);
+	bytes_put_u32(&w, 10);
+	bytes_put_blob(&w, in, in_len);
+	bytes_put_u32(&w, 0);
+	bytes_put_u8(&w, broken);
+	r = bytes_reader(w.buf, w.len);
+	if (xs_load(&r, &woken, NULL))
+		return false;
+	xs_save(woken, &again);
+	assert_int_equal(again.len, w.len);
+	assert_memory_equal(again.buf, w.buf, w.len);
+	xs_free(woken);
+	return true;
+}
+
+static void test_a_saved_request_is_one_that_is_not_whole(void **state)
+{
+	(void)state;
+	assert_true(loads(8, 100, 15, false));
+	assert_true(loads(8, 100, 16, false));
+	assert_true(loads(8, 100, 115, false));
+	assert_false(loads(8, 100, 116, false));
+	assert_false(loads(8, 100, 4000, false));
+	assert_false(loads(8, 0, 16, false));
+	assert_true(loads(8, XENSTORE_PAYLOAD_MAX, 4111, false));
+	assert_false(loads(8, XENSTORE_PAYLOAD_MAX + 1, 16, false));
+	assert_false(loads(8, UINT32_MAX, 4111, false));
+	assert_true(loads(8, UINT32_MAX, 16, true)); /* this is what broke it */
+}
+
+static void test_saved_transactions_have_numbers_of_their_own(void **state)
+{
+	(void)state;
+	assert_true(loads(8, 0, 0, false));
+	assert_true(loads(UINT32_MAX, 0, 0, false));
+	assert_false(loads(9, 0, 0, false));
+	assert_false(loads(0, 0, 0, false));
+}
+
+static void test_a_long_name_survives_a_sleep(void **state)
+{
+	_cleanup_bytes_ struct bytes_writer w = { 0 };
+	char body[XENSTORE_ABS_PATH_MAX + 1] = HOME "/";
+	struct bytes_reader r;
+
+	(void)state;
+	memset(body + strlen(body), 'a', sizeof(body) - 1 - strlen(body));
+	assert_string_equal(ask(0, XS_MKDIR, body, sizeof(body)), "OK");
+	xs_save(xs, &w);
+	xs_free(xs);
+	xs = NULL;
+	r = bytes_reader(w.buf, w.len);
+	assert_int_equal(xs_load(&r, &xs, NULL), 0);
+}
+
+/* MORE */
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_a_saved_request_is_one_that_is_not_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_saved_transactions_have_numbers_of_their_own, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_long_name_survives_a_sleep, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
