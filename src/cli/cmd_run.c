@@ -171,6 +171,7 @@ static int attach_and_go(const char *name, bool start, bool from_start)
 		fprintf(stderr, "\nnidra: left %s running; nidra console %s comes back\n", name, name);
 		return EXIT_OK;
 	}
+	monitor_wait_gone(name);
 	return report_end(name);
 }
 
