@@ -121,16 +121,13 @@ static int put(const struct fill *f, const struct image_extent *e, const void *b
 	return f->region ? err_set(err, -EBADMSG, "no guest memory at 0x%" PRIx64, e->gpa) : 0;
 }
 
-static int fill_extent(void *arg, uint64_t number, struct err *err)
+static int fill_extent(void *arg, uint64_t number, void *buf, struct err *err)
 {
 	struct fill *f = arg;
 	const struct image_extent *e = &f->r->extent[f->r->by_offset[number]];
 	struct image_digest digest;
-	_cleanup_free_ void *buf = malloc(e->bytes);
 	int r;
 
-	if (!buf)
-		return err_errno(err, -ENOMEM, "read %s", f->r->name);
 	r = io_pread_full(f->r->fd, buf, e->bytes, e->offset);
 	if (r < 0)
 		return err_errno(err, r, "read %s at %" PRIu64, f->r->name, e->offset);
@@ -149,6 +146,7 @@ static int fill_all(struct image_reader *r, const struct image_region *region, s
 {
 	struct image_work work = { .count = r->extents,
 				   .work = fill_extent,
+				   .scratch = IMAGE_EXTENT_MAX,
 				   .total = r->data_end - IMAGE_DATA_OFFSET,
 				   .progress = progress };
 	struct fill f = { .r = r, .region = region, .n = n, .work = &work };

@@ -17,7 +17,9 @@ bool image_digest_equal(const struct image_digest *a, const struct image_digest 
  */
 struct image_work {
 	uint64_t count;
-	int (*work)(void *arg, uint64_t number, struct err *err);
+	int (*work)(void *arg, uint64_t number, void *scratch, struct err *err);
+	size_t scratch; /* bytes that each thread keeps for @work; 0: none. Memory that is new for every
+			   piece would be faulted in for every piece. */
 	void *arg;
 	uint64_t total; /* bytes, for progress */
 	_Atomic uint64_t done;

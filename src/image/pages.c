@@ -94,13 +94,14 @@ static int scan_range(struct scan *s, const struct image_region *g, uint64_t sta
 	return r;
 }
 
-static int scan_chunk(void *arg, uint64_t number, struct err *err)
+static int scan_chunk(void *arg, uint64_t number, void *scratch, struct err *err)
 {
 	struct scan *s = arg;
 	const struct image_region *g = s->region;
 	uint64_t start, end, at;
 	int r = 0;
 
+	(void)scratch;
 	while (number >= s->first_chunk[g - s->region + 1])
 		g++;
 	start = (number - s->first_chunk[g - s->region]) * CHUNK;

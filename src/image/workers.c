@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -27,7 +28,7 @@ static void fail(struct pool *p, int r, const struct err *err)
 	p->stop = true;
 }
 
-static bool do_one(struct pool *p)
+static bool do_one(struct pool *p, void *scratch)
 {
 	struct image_work *w = p->work;
 	uint64_t n = atomic_fetch_add(&p->next, 1);
@@ -36,7 +37,7 @@ static bool do_one(struct pool *p)
 
 	if (n >= w->count || p->stop)
 		return false;
-	r = w->work(w->arg, n, &err);
+	r = w->work(w->arg, n, scratch, &err);
 	if (r < 0)
 		fail(p, r, &err);
 	return r == 0;
@@ -44,7 +45,10 @@ static bool do_one(struct pool *p)
 
 static void *helper(void *arg)
 {
-	while (do_one(arg))
+	struct pool *p = arg;
+	_cleanup_free_ void *scratch = malloc(p->work->scratch + 1);
+
+	while (scratch && do_one(p, scratch)) /* without memory the others do it */
 		;
 	return NULL;
 }
@@ -54,7 +58,13 @@ static void work_and_tell(struct pool *p)
 {
 	struct image_work *w = p->work;
 	struct err err = { 0 };
+	_cleanup_free_ void *scratch = malloc(w->scratch + 1);
 
+	if (!scratch) {
+		err_errno(&err, -ENOMEM, "read or write an image");
+		fail(p, -ENOMEM, &err);
+		return;
+	}
 	do {
 		int r = w->progress && w->progress->step ?
 				w->progress->step(w->progress->arg, w->done, w->total, &err) :
@@ -64,7 +74,7 @@ static void work_and_tell(struct pool *p)
 			fail(p, r, &err);
 			return;
 		}
-	} while (do_one(p));
+	} while (do_one(p, scratch));
 }
 
 int image_work_run(struct image_work *w, struct err *err)
