@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for nidra: verbs, names of machines, flags, files.
+
+_nidra_names() {
+	nidra list 2>/dev/null | awk 'NR > 1 { print $1 }'
+}
+
+_nidra() {
+	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} words=
+	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore shutdown
+		reboot destroy mem-set vcpu-set timeline image check help version"
+	local make="--name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
+		--on-reboot --on-crash --paused --console --json --print-stats"
+
+	if [ "$COMP_CWORD" = 1 ]; then
+		COMPREPLY=($(compgen -W "$verbs" -- "$cur"))
+		return
+	fi
+	case $verb in
+	run | create) words=$make ;;
+	suspend) words="--timeout --json --print-stats" ;;
+	resume) words="--uncooperative --json --print-stats" ;;
+	save | checkpoint) words="--checkpoint --paused --force --timeout --json --print-stats" ;;
+	restore) words="--name --paused --transparent --console --json --print-stats" ;;
+	logs) words="--follow --monitor" ;;
+	console) words="--from-start" ;;
+	timeline) words="--svg --last --json" ;;
+	list | info | check) words="--json" ;;
+	image) words="info verify --json" ;;
+	esac
+	if [[ $cur == -* ]]; then
+		COMPREPLY=($(compgen -W "$words" -- "$cur"))
+		return
+	fi
+	case $verb in
+	run | create | restore) COMPREPLY=($(compgen -f -- "$cur")) ;;
+	image) COMPREPLY=($(compgen -W "info verify" -- "$cur") $(compgen -f -- "$cur")) ;;
+	list | check | help | version) COMPREPLY=() ;;
+	*)
+		if [ "$COMP_CWORD" = 2 ]; then
+			COMPREPLY=($(compgen -W "$(_nidra_names)" -- "$cur"))
+		else
+			COMPREPLY=($(compgen -f -- "$cur"))
+		fi
+		;;
+	esac
+}
+
+complete -o filenames -F _nidra nidra
