@@ -501,6 +501,21 @@ static void test_fifo_delivers_in_order(void **state)
 	}
 }
 
+/* Its own old self is the tail of the queue: it must not be linked to that. */
+static void test_fifo_delivers_one_port_again_and_again(void **state)
+{
+	evtchn_port_t port = ipi(1);
+
+	(void)state;
+	go_fifo();
+	for (unsigned int round = 1; round < 5; round++) {
+		do_send(port);
+		assert_int_equal(m.vcpu[1].signals, round);
+		assert_int_equal(fifo_take(1, EVTCHN_FIFO_PRIORITY_DEFAULT), port);
+		upcall(1);
+	}
+}
+
 static void test_fifo_priorities_have_queues_of_their_own(void **state)
 {
 	evtchn_port_t low = ipi(0), high = ipi(0);
@@ -852,6 +867,7 @@ int main(void)
 		t(a_backend_gets_events_and_answers),
 		t(a_dropped_upcall_comes_with_the_wake),
 		t(fifo_delivers_in_order),
+		t(fifo_delivers_one_port_again_and_again),
 		t(fifo_priorities_have_queues_of_their_own),
 		t(fifo_masked_events_wait),
 		t(fifo_events_before_a_control_block_are_not_lost),
