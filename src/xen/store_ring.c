@@ -8,10 +8,19 @@ static void *ring_page(struct xen_domain *d)
 	return gmem_hva(d->mem, GMEM_XENSTORE_GPA, 4096);
 }
 
+static bool process(struct xen_domain *d)
+{
+	bool notify = xs_ring_process(d->store, ring_page(d));
+
+	if (xs_ring_unfinished(d->store))
+		timer_arm_retry(d); /* others may have the lock first */
+	return notify;
+}
+
 bool store_ring_event(void *arg)
 {
 	struct xen_domain *d = arg;
-	bool notify = xs_ring_process(d->store, ring_page(d));
+	bool notify = process(d);
 
 	/* Whoever waits for the guest to answer looks again. */
 	pthread_cond_broadcast(&d->changed);
@@ -20,6 +29,6 @@ bool store_ring_event(void *arg)
 
 void store_ring_push(struct xen_domain *d)
 {
-	if (xs_ring_process(d->store, ring_page(d)))
+	if (process(d))
 		evtchn_raise(d, XEN_PORT_XENSTORE);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The domain's own thread: a single-shot timer per vCPU (VIRQ_TIMER), retries of dropped upcalls,
- * and now and then a look whether all vCPUs have halted for ever.
+ * The domain's own thread: a single-shot timer per vCPU (VIRQ_TIMER), retries of dropped upcalls
+ * and of a busy ring, and now and then a look whether all vCPUs have halted for ever.
  *
  * Deadlines are in the guest's system time. The host timer is set by the difference to now and may
  * fire a little early or after the guest has set another deadline: expiry is decided under the lock
@@ -81,10 +81,12 @@ static void handle(struct xen_domain *d, uint64_t key)
 	/* A parked machine's timers wait: xen_domain_wake() arms them anew. */
 	if (machine_park_reasons(d->machine))
 		return;
-	if (key == KEY_RETRY)
+	if (key == KEY_RETRY) {
 		upcall_retry(d);
-	else
+		store_ring_push(d);
+	} else {
 		expire(d, (unsigned int)key);
+	}
 }
 
 static void *timer_main(void *arg)

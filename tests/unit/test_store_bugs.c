@@ -122,6 +122,57 @@ static void test_a_long_name_survives_a_sleep(void **state)
 	assert_int_equal(xs_load(&r, &xs, NULL), 0);
 }
 
+/* ---- the ring ---- */
+
+static struct xenstore_domain_interface ring;
+
+static void ring_put(const void *buf, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		ring.req[(ring.req_prod + i) % XENSTORE_RING_SIZE] = ((const char *)buf)[i];
+	ring.req_prod += (uint32_t)len;
+}
+
+static void test_requests_that_waited_for_room_are_taken_with_it(void **state)
+{
+	struct xsd_sockmsg head = { .type = XS_DIRECTORY, .len = 2 };
+	int sent = 0, rounds = 0;
+
+	(void)state;
+	memset(&ring, 0, sizeof(ring));
+	/* More answers than the connection holds, until it takes no requests any more. */
+	do {
+		while (ring.req_prod - ring.req_cons + sizeof(head) + 2 <= XENSTORE_RING_SIZE) {
+			ring_put(&head, sizeof(head));
+			ring_put("/", 2);
+			sent++;
+		}
+	} while (xs_ring_process(xs, &ring));
+	assert_true(ring.req_prod != ring.req_cons);
+	assert_true(xs_output_pending(xs) >= XS_OUTPUT_HIGH);
+	/* From here on the guest only reads, and only tells when the ring was full. */
+	for (; ring.rsp_cons != ring.rsp_prod; rounds++) {
+		assert_true(rounds < 1000);
+		ring.rsp_cons = ring.rsp_prod;
+		xs_ring_process(xs, &ring);
+		assert_false(xs_ring_unfinished(xs));
+	}
+	assert_int_equal(ring.req_prod, ring.req_cons);
+	assert_int_equal(ring.rsp_prod, (uint32_t)sent * (sizeof(head) + sizeof("EACCES")));
+}
+
+static void test_a_broken_connection_tells_why(void **state)
+{
+	struct xsd_sockmsg head = { .type = XS_READ, .len = XENSTORE_PAYLOAD_MAX + 1 };
+
+	(void)state;
+	memset(&ring, 0, sizeof(ring));
+	ring_put(&head, sizeof(head));
+	assert_true(xs_ring_process(xs, &ring));
+	assert_int_equal(ring.error, XENSTORE_ERROR_PROTO);
+	assert_false(xs_ring_process(xs, &ring));
+}
+
 /* MORE */
 int main(void)
 {
@@ -129,6 +180,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_saved_request_is_one_that_is_not_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_saved_transactions_have_numbers_of_their_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_long_name_survives_a_sleep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_requests_that_waited_for_room_are_taken_with_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_broken_connection_tells_why, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

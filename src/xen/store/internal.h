@@ -55,6 +55,7 @@ struct xs {
 	struct bytes_writer out;
 	size_t out_taken; /* of out */
 	bool broken;
+	bool ring_unfinished; /* see xs_ring_unfinished() */
 };
 
 /* txn.c */

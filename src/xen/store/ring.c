@@ -8,7 +8,10 @@
 #include <string.h>
 #include <xen/io/xs_wire.h>
 
+#include "xen/store/internal.h"
+
 #define RING XENSTORE_RING_SIZE
+#define CALL_MAX (64 * 1024) /* bytes; a guest that keeps the ring busy must not keep its domain's lock */
 
 /* One contiguous piece of the ring from @from, of at most @len bytes. */
 static size_t piece(uint32_t from, uint32_t len)
@@ -16,12 +19,12 @@ static size_t piece(uint32_t from, uint32_t len)
 	return MIN((size_t)len, (size_t)(RING - (from & (RING - 1))));
 }
 
-static bool take_requests(struct xs *xs, struct xenstore_domain_interface *ring)
+static size_t take_requests(struct xs *xs, struct xenstore_domain_interface *ring)
 {
 	uint32_t prod = __atomic_load_n(&ring->req_prod, __ATOMIC_ACQUIRE);
 	uint32_t cons = __atomic_load_n(&ring->req_cons, __ATOMIC_RELAXED);
 	char buf[RING];
-	bool moved = false;
+	size_t moved = 0;
 
 	while (prod - cons <= RING && prod != cons) {
 		size_t n = piece(cons, prod - cons), taken;
@@ -29,7 +32,7 @@ static bool take_requests(struct xs *xs, struct xenstore_domain_interface *ring)
 		memcpy(buf, (const char *)ring->req + (cons & (RING - 1)), n);
 		taken = xs_input(xs, buf, n);
 		cons += (uint32_t)taken;
-		moved |= taken > 0;
+		moved += taken;
 		if (taken < n)
 			break;
 	}
@@ -37,11 +40,11 @@ static bool take_requests(struct xs *xs, struct xenstore_domain_interface *ring)
 	return moved;
 }
 
-static bool give_output(struct xs *xs, struct xenstore_domain_interface *ring)
+static size_t give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 {
 	uint32_t cons = __atomic_load_n(&ring->rsp_cons, __ATOMIC_ACQUIRE);
 	uint32_t prod = __atomic_load_n(&ring->rsp_prod, __ATOMIC_RELAXED);
-	bool moved = false;
+	size_t moved = 0;
 
 	while (prod - cons < RING) {
 		size_t n = xs_output(xs, (char *)ring->rsp + (prod & (RING - 1)), piece(prod, RING - (prod - cons)));
@@ -49,7 +52,7 @@ static bool give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 		if (!n)
 			break;
 		prod += (uint32_t)n;
-		moved = true;
+		moved += n;
 	}
 	__atomic_store_n(&ring->rsp_prod, prod, __ATOMIC_RELEASE);
 	return moved;
@@ -57,18 +60,31 @@ static bool give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 
 bool xs_ring_process(struct xs *xs, void *page)
 {
-	bool moved = false, again;
+	struct xenstore_domain_interface *ring = page;
+	size_t total = 0, moved;
 
-	/* Giving output may make room for the requests that waited for it; each turn moves bytes, and
-	 * there are at most RING of them in each direction. */
+	/*
+	 * The guest sends an event only if it found the request ring empty or the response ring full.
+	 * So its indices are looked at again after ours are there for it to see, until nothing moves:
+	 * what it adds later it finds an idle ring for.
+	 */
 	do {
-		bool in = take_requests(xs, page), out = give_output(xs, page);
+		moved = take_requests(xs, ring);
+		moved += give_output(xs, ring);
+		total += moved;
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	} while (moved && total < CALL_MAX);
+	xs->ring_unfinished = moved;
+	if (xs_broken(xs) && __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
+		__atomic_store_n(&ring->error, XENSTORE_ERROR_PROTO, __ATOMIC_RELEASE);
+		return true;
+	}
+	return total;
+}
 
-		again = in && out && xs_output_pending(xs) == 0;
-		moved |= in || out;
-	} while (again && ((struct xenstore_domain_interface *)page)->req_prod !=
-				  ((struct xenstore_domain_interface *)page)->req_cons);
-	return moved;
+bool xs_ring_unfinished(const struct xs *xs)
+{
+	return xs->ring_unfinished;
 }
 
 void xs_ring_reset(void *page)

@@ -7,6 +7,8 @@
 
 /* Moves what can be moved, both ways. True: the guest is to be sent an event. */
 bool xs_ring_process(struct xs *xs, void *page);
+/* The last call stopped at its bound: call again soon, no event of the guest's will say so. */
+bool xs_ring_unfinished(const struct xs *xs);
 /* Empty, as for a new domain. */
 void xs_ring_reset(void *page);
 
