@@ -73,8 +73,8 @@ int xs_do(struct xs *xs, struct xs_txn *txn, uint16_t domid, const struct xs_ste
 int xs_watch_add(struct xs *xs, const char *path, const char *token, bool relative);
 int xs_watch_remove(struct xs *xs, const char *path, const char *token);
 void xs_watch_free_all(struct xs *xs);
-/* @path changed; @deep: it is gone with all below it. */
-void xs_watch_fire(struct xs *xs, const char *path, bool deep);
+/* @path changed; @deep: it is gone with all below it. @tree tells what the guest may see. */
+void xs_watch_fire(struct xs *xs, const struct xs_tree *tree, const char *path, bool deep);
 
 /* wire.c */
 void xs_handle(struct xs *xs, const struct xsd_sockmsg *head, char *payload);

@@ -119,22 +119,42 @@ static int change(struct xs_tree *tree, const struct xs_change *c, const struct 
 	}
 }
 
+/* Changes @tree and, if @fire, tells the watchers. The caller drops the tree if this fails. */
+static int apply(struct xs *xs, struct xs_tree *tree, const struct xs_change *c, const struct xs_step *s, bool fire)
+{
+	struct xs_tree before = snapshot(tree);
+	bool there = xs_tree_find(tree, s->path);
+	int r = change(tree, c, s);
+
+	if (r || !fire || s->op == XS_OP_LOOK)
+		;
+	else if (s->op != XS_OP_RM && !(s->op == XS_OP_MKDIR && there))
+		xs_watch_fire(xs, tree, s->path, false);
+	else if (s->op == XS_OP_RM && there) /* whoever might see a node may see that it went */
+		xs_watch_fire(xs, &before, s->path, true);
+	xs_tree_fini(&before);
+	return r;
+}
+
+static void replace(struct xs_tree *tree, struct xs_tree *by)
+{
+	xs_tree_fini(tree);
+	*tree = *by;
+}
+
+/* On a snapshot: what fails leaves no trace. */
 int xs_do(struct xs *xs, struct xs_txn *txn, uint16_t domid, const struct xs_step *step)
 {
 	struct xs_change c = { .domid = domid, .guest = xs->guest, .generation = ++xs->generation };
-	bool there = xs_tree_find(&xs->tree, step->path);
-	int r;
+	struct xs_tree *tree = txn ? &txn->tree : &xs->tree, work = snapshot(tree);
+	int r = apply(xs, &work, &c, step, !txn);
 
-	if (txn) {
-		r = change(&txn->tree, &c, step);
-		return r ?: record(txn, step);
-	}
-	/* Whoever may see a node may see it go: so its watchers are told before. */
-	if (step->op == XS_OP_RM && there && xs_node_allows(xs_tree_find(&xs->tree, step->path), domid, XS_WRITE_PERM))
-		xs_watch_fire(xs, step->path, true);
-	r = change(&xs->tree, &c, step);
-	if (!r && step->op != XS_OP_RM && !(step->op == XS_OP_MKDIR && there) && step->op != XS_OP_LOOK)
-		xs_watch_fire(xs, step->path, false);
+	if (!r && txn)
+		r = record(txn, step);
+	if (r)
+		xs_tree_fini(&work);
+	else
+		replace(tree, &work);
 	return r;
 }
 
@@ -145,27 +165,44 @@ static uint64_t generation_of(const struct xs_tree *t, const char *path)
 	return n ? n->generation + 1 : 0;
 }
 
+/* A removal takes all that is below: nothing of it may have changed. Unchanged nodes are shared. */
+static bool step_conflicts(struct xs *xs, const struct xs_txn *t, const struct xs_step *s)
+{
+	if (s->op == XS_OP_RM)
+		return xs_tree_find(&xs->tree, s->path) != xs_tree_find(&t->base, s->path);
+	return generation_of(&xs->tree, s->path) != generation_of(&t->base, s->path);
+}
+
 static bool conflicts(struct xs *xs, struct xs_txn *t)
 {
 	if (xs->tree.root == t->base.root)
 		return false;
 	for (uint32_t i = 0; i < t->steps; i++)
-		if (generation_of(&xs->tree, t->step[i].path) != generation_of(&t->base, t->step[i].path))
+		if (step_conflicts(xs, t, &t->step[i]))
 			return true;
 	return false;
 }
 
-/* All or nothing: a quota or the host may be in the way of a step that was fine when it was asked. */
-static int try_steps(struct xs *xs, const struct xs_txn *t)
+/*
+ * All or nothing: a quota or the host may be in the way of a step that was fine when it was asked.
+ * The events are queued on the way, when it is known who may see what, and taken back if it fails.
+ */
+static int replay(struct xs *xs, const struct xs_txn *t)
 {
-	struct xs_tree scratch = snapshot(&xs->tree);
-	struct xs_change c = { .domid = xs->guest, .guest = xs->guest, .generation = xs->generation };
+	struct xs_change c = { .domid = xs->guest, .guest = xs->guest, .generation = ++xs->generation };
+	struct xs_tree work = snapshot(&xs->tree);
+	size_t pending = xs_output_pending(xs);
 	int r = 0;
 
 	for (uint32_t i = 0; !r && i < t->steps; i++)
-		r = change(&scratch, &c, &t->step[i]);
-	xs_tree_fini(&scratch);
-	return r;
+		r = apply(xs, &work, &c, &t->step[i], true);
+	if (!r) {
+		replace(&xs->tree, &work);
+		return 0;
+	}
+	xs->out.len = xs->out_taken + pending;
+	xs_tree_fini(&work);
+	return r == ENOSPC || r == ENOMEM ? r : EAGAIN;
 }
 
 int xs_txn_end(struct xs *xs, uint32_t id, bool commit)
@@ -182,10 +219,7 @@ int xs_txn_end(struct xs *xs, uint32_t id, bool commit)
 	if (commit && (t->stale || conflicts(xs, t)))
 		r = EAGAIN;
 	if (commit && !r)
-		r = try_steps(xs, t);
-	for (uint32_t i = 0; commit && !r && i < t->steps; i++)
-		if (t->step[i].op != XS_OP_LOOK)
-			r = xs_do(xs, NULL, xs->guest, &t->step[i]);
+		r = replay(xs, t);
 	txn_free(t);
 	return r;
 }

@@ -87,17 +87,18 @@ static bool is_below(const char *path, const char *below)
 	return !strncmp(path, below, n) && (!below[n] || below[n] == '/');
 }
 
-static bool may_see(struct xs *xs, const char *path)
+static bool may_see(struct xs *xs, const struct xs_tree *tree, const char *path)
 {
-	return xs_node_allows(xs_tree_nearest(&xs->tree, path), xs->guest, XS_READ_PERM);
+	return xs_node_allows(xs_tree_nearest(tree, path), xs->guest, XS_READ_PERM);
 }
 
-void xs_watch_fire(struct xs *xs, const char *path, bool deep)
+void xs_watch_fire(struct xs *xs, const struct xs_tree *tree, const char *path, bool deep)
 {
 	for (struct xs_watch *w = xs->watches; w; w = w->next) {
-		if (is_below(w->path, path) && may_see(xs, path))
+		if (is_below(w->path, path) && may_see(xs, tree, path))
 			send_event(xs, w, path);
-		else if (deep && is_below(path, w->path) && xs_tree_find(&xs->tree, w->path) && may_see(xs, w->path))
+		else if (deep && is_below(path, w->path) && xs_tree_find(tree, w->path) &&
+			 may_see(xs, tree, w->path))
 			send_event(xs, w, w->path); /* what it watches goes with its parent */
 	}
 }
