@@ -173,6 +173,82 @@ static void test_a_broken_connection_tells_why(void **state)
 	assert_false(xs_ring_process(xs, &ring));
 }
 
+/* ---- changes ---- */
+
+static size_t saved_size(void)
+{
+	_cleanup_bytes_ struct bytes_writer w = { 0 };
+
+	xs_save(xs, &w);
+	return w.len;
+}
+
+static void test_a_refused_write_leaves_nothing_behind(void **state)
+{
+	char body[4 + 2 * 300 + 1] = "deep";
+	size_t before = saved_size();
+
+	(void)state;
+	for (int i = 0; i < 300; i++)
+		strcat(body, "/a");
+	assert_string_equal(ask(0, XS_MKDIR, body, sizeof(body)), "EINVAL");
+	assert_string_equal(ask(0, XS_WRITE, body, sizeof(body)), "EINVAL");
+	assert_int_equal(saved_size(), before);
+}
+
+static void test_nobody_learns_what_is_missing(void **state)
+{
+	(void)state;
+	xs_write(xs, "/tool/secret", "1");
+	assert_string_equal(ASK(0, XS_RM, "/tool/secret"), "EACCES");
+	assert_string_equal(ASK(0, XS_RM, "/tool/none"), "EACCES");
+	assert_string_equal(ASK(0, XS_RM, "/tool/none/deeper"), "EACCES");
+	assert_string_equal(ASK(0, XS_SET_PERMS, "/tool/secret\0n7"), "EACCES");
+	assert_string_equal(ASK(0, XS_SET_PERMS, "/tool/none\0n7"), "EACCES");
+	assert_string_equal(ASK(0, XS_RM, "none"), "OK");
+	assert_string_equal(ASK(0, XS_RM, "none/deeper"), "ENOENT");
+	assert_int_equal(xs_rm(xs, "/tool/none/deeper"), ENOENT);
+}
+
+static uint32_t start(void)
+{
+	return (uint32_t)strtoul(ASK(0, XS_TRANSACTION_START, ""), NULL, 10);
+}
+
+static void test_a_failed_commit_fires_nothing(void **state)
+{
+	uint32_t tx = start();
+
+	(void)state;
+	assert_string_equal(RAW(tx, XS_WRITE, "first\0x"), "OK");
+	assert_string_equal(RAW(tx, XS_WRITE, "host/below/deep\0x"), "OK");
+	xs_write(xs, HOME "/host", "%s", "");
+	xs_set_perms(xs, HOME "/host", "n0");
+	assert_string_equal(ASK(0, XS_WATCH, "first\0t"), "OK");
+	while (xs_output(xs, &(char){ 0 }, 1))
+		;
+	assert_string_equal(ASK(tx, XS_TRANSACTION_END, "T"), "EAGAIN");
+	assert_int_equal(xs_output_pending(xs), 0);
+	assert_null(xs_read(xs, HOME "/first", NULL));
+}
+
+static void test_a_removal_conflicts_with_changes_below(void **state)
+{
+	uint32_t tx;
+
+	(void)state;
+	assert_string_equal(RAW(0, XS_WRITE, "a/b/c\0x"), "OK");
+	tx = start();
+	assert_string_equal(ASK(tx, XS_RM, "a"), "OK");
+	assert_string_equal(RAW(0, XS_WRITE, "a/b/c\0y"), "OK");
+	assert_string_equal(ASK(tx, XS_TRANSACTION_END, "T"), "EAGAIN");
+	tx = start();
+	assert_string_equal(ASK(tx, XS_RM, "a"), "OK");
+	assert_string_equal(RAW(0, XS_WRITE, "elsewhere\0y"), "OK");
+	assert_string_equal(ASK(tx, XS_TRANSACTION_END, "T"), "OK");
+	assert_null(xs_read(xs, HOME "/a", NULL));
+}
+
 /* MORE */
 int main(void)
 {
@@ -182,6 +258,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_long_name_survives_a_sleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_requests_that_waited_for_room_are_taken_with_it, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_broken_connection_tells_why, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_refused_write_leaves_nothing_behind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_learns_what_is_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_failed_commit_fires_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_removal_conflicts_with_changes_below, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -203,6 +203,12 @@ static int may(const struct xs_tree *t, const struct xs_change *c, const char *p
 	return xs_node_allows(xs_tree_nearest(t, path), c->domid, bits) ? 0 : EACCES;
 }
 
+/* Who may not read above does not learn what is missing. */
+static int absent(const struct xs_tree *t, const struct xs_change *c, const char *path)
+{
+	return may(t, c, path, XS_READ_PERM) ?: ENOENT;
+}
+
 static struct xs_node *make_child(struct xs_tree *t, const struct xs_change *c, const struct xs_node *parent,
 				  const char *name, size_t len)
 {
@@ -236,13 +242,24 @@ static uint32_t missing(const struct xs_tree *t, const char *path)
 	return count;
 }
 
+static unsigned int parts(const char *path)
+{
+	unsigned int count = 0;
+	size_t len;
+
+	for (const char *p = next_part(path, &len); p; p = next_part(p + len, &len))
+		count++;
+	return count;
+}
+
 /* The node at @path, owned by this tree alone and so changeable; made if it is not there. */
 static int own_path(struct xs_tree *t, const struct xs_change *c, const char *path, struct xs_node **ret)
 {
 	struct xs_node **slot = &t->root, *n;
-	unsigned int depth = 0;
 	size_t len;
 
+	if (parts(path) > DEPTH_MAX)
+		return EINVAL;
 	for (const char *p = path;; p += len) {
 		uint32_t at;
 
@@ -253,8 +270,6 @@ static int own_path(struct xs_tree *t, const struct xs_change *c, const char *pa
 		p = next_part(p, &len);
 		if (!p)
 			break;
-		if (++depth > DEPTH_MAX)
-			return EINVAL;
 		if (!find_child(n, p, len, &at)) {
 			struct xs_node *child = make_child(t, c, n, p, len);
 
@@ -337,8 +352,10 @@ int xs_tree_rm(struct xs_tree *t, const struct xs_change *c, const char *path)
 		return ENOMEM;
 	if (!slash[1])
 		return EINVAL; /* the root stays */
-	if (!xs_tree_find(t, path))
-		return xs_tree_find(t, parent_path) ? 0 : ENOENT;
+	if (!xs_tree_find(t, path)) {
+		r = absent(t, c, path);
+		return r == ENOENT && xs_tree_find(t, parent_path) ? 0 : r;
+	}
 	r = may(t, c, path, XS_WRITE_PERM) ?: own_path(t, c, parent_path, &parent);
 	if (r || !find_child(parent, slash + 1, strlen(slash + 1), &at))
 		return r;
@@ -359,7 +376,7 @@ int xs_tree_set_perms(struct xs_tree *t, const struct xs_change *c, const char *
 	int r;
 
 	if (!old)
-		return ENOENT;
+		return absent(t, c, path);
 	/* Only the owner may, and it may not give the node away. */
 	if (c->domid && (old->perm[0].domid != c->domid || perm[0].domid != c->domid))
 		return old->perm[0].domid != c->domid ? EACCES : EPERM;
