@@ -249,7 +249,16 @@ static void test_a_removal_conflicts_with_changes_below(void **state)
 	assert_null(xs_read(xs, HOME "/a", NULL));
 }
 
-/* MORE */
+static void test_some_requests_know_no_transactions(void **state)
+{
+	(void)state;
+	assert_string_equal(ASK(4711, XS_READ, "name"), "ENOENT");
+	assert_string_equal(ASK(4711, XS_WATCH, "w\0t"), "OK");
+	assert_string_equal(ASK(4711, XS_UNWATCH, "w\0t"), "OK");
+	assert_string_equal(ASK(4711, XS_INTRODUCE, "7"), "EACCES");
+	assert_string_equal(ASK(4711, XS_CONTROL, "check"), "EACCES");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nobody_learns_what_is_missing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_failed_commit_fires_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_removal_conflicts_with_changes_below, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_some_requests_know_no_transactions, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -386,15 +386,23 @@ static int (*const handlers[])(struct request *q) = {
 	[XS_DIRECTORY_PART] = do_directory_part,
 };
 
+/* Requests that have nothing to do with a transaction are not looked at for one. */
+static bool ignores_txn(uint32_t type)
+{
+	return type == XS_WATCH || type == XS_UNWATCH ||
+	       (type < ARRAY_SIZE(handlers) && handlers[type] == do_privileged);
+}
+
 void xs_handle(struct xs *xs, const struct xsd_sockmsg *head, char *payload)
 {
 	struct request q = { .xs = xs, .head = head, .payload = payload, .len = head->len };
+	uint32_t tx = ignores_txn(head->type) ? 0 : head->tx_id;
 	int r = ENOSYS;
 
-	q.txn = head->tx_id ? xs_txn_find(xs, head->tx_id) : NULL;
-	if (head->tx_id && !q.txn)
+	q.txn = tx ? xs_txn_find(xs, tx) : NULL;
+	if (tx && !q.txn)
 		r = ENOENT;
-	else if (head->type < sizeof(handlers) / sizeof(handlers[0]) && handlers[head->type])
+	else if (head->type < ARRAY_SIZE(handlers) && handlers[head->type])
 		r = handlers[head->type](&q);
 	if (r)
 		reply_error(&q, r);
