@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A machine without KVM: memory is real, addresses are physical, nothing runs. It takes the place of
- * kvm/machine.c and vcpu.c at link time, so that a domain can be tried where no KVM is.
+ * A machine without KVM: memory is real, addresses are physical, nothing runs. It takes the place
+ * of kvm/machine.c and vcpu.c at link time, so that a domain can be tried where no KVM is.
  */
 #ifndef NIDRA_TESTS_FAKE_MACHINE_H
 #define NIDRA_TESTS_FAKE_MACHINE_H

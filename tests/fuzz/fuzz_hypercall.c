@@ -60,9 +60,11 @@ static uint64_t get_value(struct bytes_reader *r)
 static void call(struct xen_domain *d, struct machine *m, struct bytes_reader *r)
 {
 	static const uint8_t nr[] = {
-		__HYPERVISOR_memory_op,	     __HYPERVISOR_xen_version,	      __HYPERVISOR_console_io,
-		__HYPERVISOR_grant_table_op, __HYPERVISOR_vcpu_op,	      __HYPERVISOR_sched_op,
-		__HYPERVISOR_hvm_op,	     __HYPERVISOR_event_channel_op, __HYPERVISOR_set_timer_op,
+		__HYPERVISOR_memory_op,	   __HYPERVISOR_xen_version,
+		__HYPERVISOR_console_io,   __HYPERVISOR_grant_table_op,
+		__HYPERVISOR_vcpu_op,	   __HYPERVISOR_sched_op,
+		__HYPERVISOR_hvm_op,	   __HYPERVISOR_event_channel_op,
+		__HYPERVISOR_set_timer_op,
 	};
 	uint8_t who = bytes_get_u8(r), which = bytes_get_u8(r);
 	struct hypercall h = { .nr = which < 0xf0 ? nr[which % sizeof(nr)] : which,
@@ -168,13 +170,15 @@ static bool step(struct xen_domain *d, struct machine *m, struct bytes_reader *r
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
-	static const struct xen_domain_config config = { .domid = 7,
-							 .vcpus = VCPUS,
-							 .vcpus_online = VCPUS,
-							 .name = "fuzz",
-							 .uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
-							 .memory_bytes = RAM,
-							 .memory_max_bytes = RAM };
+	static const struct xen_domain_config config = {
+		.domid = 7,
+		.vcpus = VCPUS,
+		.vcpus_online = VCPUS,
+		.name = "fuzz",
+		.uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
+		.memory_bytes = RAM,
+		.memory_max_bytes = RAM
+	};
 	struct bytes_reader r = bytes_reader(data, len);
 	struct xen_domain *d = NULL;
 	struct machine m;

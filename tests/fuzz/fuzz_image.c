@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An image from anywhere. Digests count as right (NIDRA_FUZZING), because a forger can make them so.
- * What is accepted is walked, verified, and read into memory of the size that it says.
+ * An image from anywhere. Digests count as right (NIDRA_FUZZING), because a forger can make them
+ * so. What is accepted is walked, verified, and read into memory of the size that it says.
  */
 #include <stdint.h>
 #include <string.h>
@@ -11,7 +11,7 @@
 #include "base/io.h"
 #include "image/image.h"
 
-#define MEMORY (UINT64_C(8) << 20)
+#define MEMORY	(UINT64_C(8) << 20)
 #define REGIONS 8
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);

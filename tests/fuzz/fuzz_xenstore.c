@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The xenstore's guest side. The first byte chooses: a guest's bytes straight in, the same through
- * the ring with indices of the guest's choice, or a saved state that somebody altered, which a guest
- * then goes on with.
+ * the ring with indices of the guest's choice, or a saved state that somebody altered, which a
+ * guest then goes on with.
  */
 #include <stdint.h>
 #include <string.h>

@@ -32,7 +32,8 @@ static int teardown(void **state)
 }
 
 /* The reply's body as text, or "". */
-static const char *ask_bytes(const char *method, const char *path, const char *body, size_t len, int *status)
+static const char *ask_bytes(const char *method, const char *path, const char *body, size_t len,
+			     int *status)
 {
 	static char text[65536];
 	struct api_reply reply;
@@ -50,7 +51,8 @@ static const char *ask_bytes(const char *method, const char *path, const char *b
 
 		if (!json_string_length(problem))
 			fail_msg("%s %s: %d without a sentence", method, path, reply.status);
-		assert_int_equal(json_integer_value(json_object_get(reply.body, "status")), reply.status);
+		assert_int_equal(json_integer_value(json_object_get(reply.body, "status")),
+				 reply.status);
 	}
 	assert_true(reply.status >= 200 && reply.status < 500); /* nothing here is our own fault */
 	free(dump);
@@ -68,7 +70,8 @@ static const char *ask(const char *method, const char *path, const char *body, i
 	return text;
 }
 
-static void says(const char *method, const char *path, const char *body, int status, const char *what)
+static void says(const char *method, const char *path, const char *body, int status,
+		 const char *what)
 {
 	const char *text = ask(method, path, body, status);
 
@@ -133,7 +136,8 @@ static void test_events_are_streams(void **state)
 
 static void test_nothing_is_done_without_a_guest(void **state)
 {
-	static const char *const verbs[] = { "pause", "unpause", "shutdown", "reboot", "destroy", "suspend", "resume" };
+	static const char *const verbs[] = { "pause",	"unpause", "shutdown", "reboot",
+					     "destroy", "suspend", "resume" };
 	char path[32];
 
 	(void)state;
@@ -151,10 +155,22 @@ static void test_nothing_is_done_without_a_guest(void **state)
 
 static void test_unknown_paths_and_methods_are_told_apart(void **state)
 {
-	static const char *const nowhere[] = { "",		"/",		"/v1",		  "/v1/",
-					       "/v2/machine",	"/v1/machine/", "/v1/machines",	  "/v1/jobs/",
-					       "/v1/jobs/x",	"/v1/jobs/1x",	"/v1/jobs/1/",	  "/v1/jobs/-1",
-					       "/v1/jobs/ 1",	"/v1/jobs/{n}", "//v1/machine",	  "/v1/machine?x",
+	static const char *const nowhere[] = { "",
+					       "/",
+					       "/v1",
+					       "/v1/",
+					       "/v2/machine",
+					       "/v1/machine/",
+					       "/v1/machines",
+					       "/v1/jobs/",
+					       "/v1/jobs/x",
+					       "/v1/jobs/1x",
+					       "/v1/jobs/1/",
+					       "/v1/jobs/-1",
+					       "/v1/jobs/ 1",
+					       "/v1/jobs/{n}",
+					       "//v1/machine",
+					       "/v1/machine?x",
 					       "/v1/../machine" };
 	char method[16], path[128];
 
@@ -181,14 +197,24 @@ static void test_values_of_the_wrong_type_are_refused_by_key(void **state)
 	says("POST", "/v1/save", "{\"image\": \"relative\"}", 400, "absolute path");
 	says("POST", "/v1/save", "{\"image\": \"\"}", 400, "absolute path");
 	says("POST", "/v1/save", "{}", 400, "absolute path");
-	says("POST", "/v1/save", "{\"image\": \"/x\", \"replace\": \"yes\"}", 400, "replace: a boolean");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"replace\": \"yes\"}", 400,
+	     "replace: a boolean");
 	says("POST", "/v1/checkpoint", "{\"image\": \"/x\", \"stay\": true}", 400, "stay");
 }
 
 static void test_bodies_that_are_no_object_are_refused(void **state)
 {
-	static const char *const garbage[] = { "[]", "null", "1", "\"x\"", "{", "}", "{\"a\"}", "{}{}", "\xff\xfe",
-					       "{\"a\": 1, \"a\": 2}", "{\"\\ud800\": 1}" };
+	static const char *const garbage[] = { "[]",
+					       "null",
+					       "1",
+					       "\"x\"",
+					       "{",
+					       "}",
+					       "{\"a\"}",
+					       "{}{}",
+					       "\xff\xfe",
+					       "{\"a\": 1, \"a\": 2}",
+					       "{\"\\ud800\": 1}" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(garbage); i++)

@@ -57,11 +57,13 @@ static void test_defaults_are_filled_in(void **state)
 
 static void test_json_goes_there_and_back(void **state)
 {
-	static const char text[] =
-		"{\"name\":\"web-1\",\"uuid\":\"6f0d8a3a-0000-4000-8000-0123456789ab\",\"kernel\":\"/k\","
-		"\"initrd\":\"/i\",\"cmdline\":\"a=\\\"b\\\" \xc3\xa4\",\"memory_mib\":64,\"vcpus\":2,"
-		"\"maxvcpus\":32,\"domid\":32751,\"on_poweroff\":\"destroy\",\"on_reboot\":\"restart\","
-		"\"on_crash\":\"preserve\",\"transport\":\"thunks\"}";
+	static const char text[] = "{\"name\":\"web-1\",\"uuid\":\"6f0d8a3a-0000-4000-8000-"
+				   "0123456789ab\",\"kernel\":\"/k\","
+				   "\"initrd\":\"/i\",\"cmdline\":\"a=\\\"b\\\" "
+				   "\xc3\xa4\",\"memory_mib\":64,\"vcpus\":2,"
+				   "\"maxvcpus\":32,\"domid\":32751,\"on_poweroff\":\"destroy\","
+				   "\"on_reboot\":\"restart\","
+				   "\"on_crash\":\"preserve\",\"transport\":\"thunks\"}";
 	_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
 	_cleanup_free_ char *one = NULL, *two = NULL;
 
@@ -147,9 +149,12 @@ static void test_words_have_numbers_and_numbers_words(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(guest_action_parse(guest_action_name((enum guest_action)i), &a), 0);
+		assert_int_equal(guest_action_parse(guest_action_name((enum guest_action)i), &a),
+				 0);
 		assert_int_equal(a, i);
-		assert_int_equal(guest_transport_parse(guest_transport_name((enum guest_transport)i), &t), 0);
+		assert_int_equal(
+			guest_transport_parse(guest_transport_name((enum guest_transport)i), &t),
+			0);
 		assert_int_equal(t, i);
 	}
 	assert_int_equal(guest_action_parse("", &a), -EINVAL);

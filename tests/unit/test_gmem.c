@@ -33,7 +33,9 @@ static int teardown(void **state)
 
 static void test_sizes_that_cannot_be_are_refused(void **state)
 {
-	static const uint64_t bad[] = { 0, 1, 4095, MIB + 1, (UINT64_C(1) << 40) + 4096, UINT64_MAX };
+	static const uint64_t bad[] = {
+		0, 1, 4095, MIB + 1, (UINT64_C(1) << 40) + 4096, UINT64_MAX
+	};
 	struct gmem *none = NULL;
 
 	(void)state;
@@ -82,7 +84,8 @@ static void test_regions_do_not_overlap_anywhere(void **state)
 	for (size_t i = 0; i < n; i++) {
 		assert_true(g[i].fd_offset + g[i].bytes <= (uint64_t)st.st_size);
 		for (size_t k = 0; k < i; k++) {
-			assert_true(g[i].gpa >= g[k].gpa + g[k].bytes || g[k].gpa >= g[i].gpa + g[i].bytes);
+			assert_true(g[i].gpa >= g[k].gpa + g[k].bytes ||
+				    g[k].gpa >= g[i].gpa + g[i].bytes);
 			assert_true(g[i].fd_offset >= g[k].fd_offset + g[k].bytes ||
 				    g[k].fd_offset >= g[i].fd_offset + g[i].bytes);
 			assert_int_not_equal(g[i].slot, g[k].slot);
@@ -95,11 +98,16 @@ static void test_nothing_behind_the_end_is_reached(void **state)
 	static const struct {
 		uint64_t gpa;
 		size_t len;
-	} bad[] = { { RAM, 1 },		       { RAM - 1, 2 },
-		    { RAM - 8, SIZE_MAX },     { 0, RAM + 1 },
-		    { 0, SIZE_MAX },	       { UINT64_MAX, 1 },
-		    { UINT64_MAX, 2 },	       { UINT64_MAX - 7, 8 },
-		    { GMEM_SPECIAL_GPA - 1, 1 }, { GMEM_SPECIAL_GPA - 1, 2 },
+	} bad[] = { { RAM, 1 },
+		    { RAM - 1, 2 },
+		    { RAM - 8, SIZE_MAX },
+		    { 0, RAM + 1 },
+		    { 0, SIZE_MAX },
+		    { UINT64_MAX, 1 },
+		    { UINT64_MAX, 2 },
+		    { UINT64_MAX - 7, 8 },
+		    { GMEM_SPECIAL_GPA - 1, 1 },
+		    { GMEM_SPECIAL_GPA - 1, 2 },
 		    { GMEM_ACPI_GPA + GMEM_ACPI_BYTES, 1 } };
 	uint8_t buf[16] = { 0 };
 
@@ -167,9 +175,18 @@ static void test_grant_frames_move_with_their_contents(void **state)
 
 static void test_grant_frames_go_where_nothing_is(void **state)
 {
-	static const uint64_t bad[] = { 0,	      RAM / 4096 - 1,	    0xfee00,	   0xfec00,
-					0xfffff,      0xfc000,		    0xfeffc,	   UINT64_C(1) << 34,
-					UINT64_C(1) << 52, (UINT64_C(1) << 52) + 0x20000, UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t bad[] = { 0,
+					RAM / 4096 - 1,
+					0xfee00,
+					0xfec00,
+					0xfffff,
+					0xfc000,
+					0xfeffc,
+					UINT64_C(1) << 34,
+					UINT64_C(1) << 52,
+					(UINT64_C(1) << 52) + 0x20000,
+					UINT64_MAX - 1,
+					UINT64_MAX };
 	struct gmem_region region, old;
 	size_t n, before;
 
