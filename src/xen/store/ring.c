@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ring's indices are the guest's to write: each is read once and bounded. Ours are read from the
- * page, too (a restored guest's page has them), and a ring that makes no sense is left alone.
+ * The ring's indices are the guest's to write: each is read once and bounded. Ours are read from
+ * the page, too (a restored guest's page has them), and a ring that makes no sense is left alone.
  */
 #include "xen/store/ring.h"
 
@@ -11,7 +11,8 @@
 #include "xen/store/internal.h"
 
 #define RING XENSTORE_RING_SIZE
-#define CALL_MAX (64 * 1024) /* bytes; a guest that keeps the ring busy must not keep its domain's lock */
+#define CALL_MAX                                                                                   \
+	(64 * 1024) /* bytes; a guest that keeps the ring busy must not keep its domain's lock */
 
 /* One contiguous piece of the ring from @from, of at most @len bytes. */
 static size_t piece(uint32_t from, uint32_t len)
@@ -47,7 +48,8 @@ static size_t give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 	size_t moved = 0;
 
 	while (prod - cons < RING) {
-		size_t n = xs_output(xs, (char *)ring->rsp + (prod & (RING - 1)), piece(prod, RING - (prod - cons)));
+		size_t n = xs_output(xs, (char *)ring->rsp + (prod & (RING - 1)),
+				     piece(prod, RING - (prod - cons)));
 
 		if (!n)
 			break;
@@ -64,9 +66,9 @@ bool xs_ring_process(struct xs *xs, void *page)
 	size_t total = 0, moved;
 
 	/*
-	 * The guest sends an event only if it found the request ring empty or the response ring full.
-	 * So its indices are looked at again after ours are there for it to see, until nothing moves:
-	 * what it adds later it finds an idle ring for.
+	 * The guest sends an event only if it found the request ring empty or the response ring
+	 * full. So its indices are looked at again after ours are there for it to see, until
+	 * nothing moves: what it adds later it finds an idle ring for.
 	 */
 	do {
 		moved = take_requests(xs, ring);
@@ -75,7 +77,8 @@ bool xs_ring_process(struct xs *xs, void *page)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (moved && total < CALL_MAX);
 	xs->ring_unfinished = moved;
-	if (xs_broken(xs) && __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
+	if (xs_broken(xs) &&
+	    __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
 		__atomic_store_n(&ring->error, XENSTORE_ERROR_PROTO, __ATOMIC_RELEASE);
 		return true;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Transactions. One sees the store as it was at its start, plus its own changes. At its end every node
- * that it looked at or changed must be as it was then; if so its changes are done again, for real.
+ * Transactions. One sees the store as it was at its start, plus its own changes. At its end every
+ * node that it looked at or changed must be as it was then; if so its changes are done again, for
+ * real.
  */
 #include <errno.h>
 #include <string.h>
@@ -120,7 +121,8 @@ static int change(struct xs_tree *tree, const struct xs_change *c, const struct 
 }
 
 /* Changes @tree and, if @fire, tells the watchers. The caller drops the tree if this fails. */
-static int apply(struct xs *xs, struct xs_tree *tree, const struct xs_change *c, const struct xs_step *s, bool fire)
+static int apply(struct xs *xs, struct xs_tree *tree, const struct xs_change *c,
+		 const struct xs_step *s, bool fire)
 {
 	struct xs_tree before = snapshot(tree);
 	bool there = xs_tree_find(tree, s->path);
@@ -189,7 +191,9 @@ static bool conflicts(struct xs *xs, struct xs_txn *t)
  */
 static int replay(struct xs *xs, const struct xs_txn *t)
 {
-	struct xs_change c = { .domid = xs->guest, .guest = xs->guest, .generation = ++xs->generation };
+	struct xs_change c = { .domid = xs->guest,
+			       .guest = xs->guest,
+			       .generation = ++xs->generation };
 	struct xs_tree work = snapshot(&xs->tree);
 	size_t pending = xs_output_pending(xs);
 	int r = 0;
