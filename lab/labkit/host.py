@@ -15,7 +15,7 @@ from pathlib import Path
 from . import hostimage, kernels, paths, sleepimage
 
 PORTS = 8       # commands at once in one lab
-CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable"
+CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable no_timer_check"
 CRASH = re.compile(r"Kernel panic|BUG: |Oops|general protection fault|sysrq: Trigger a crash")
 
 
@@ -34,6 +34,7 @@ class Host:
         self.name = name
         self.folder = paths.labs() / name
         self.console = self.folder / "console.log"
+        self.process = None     # QEMU, if it is our child
 
     # ---- settings, kept for lab/exec and the others ----
 
@@ -59,19 +60,18 @@ class Host:
         return pid if os.fsencode(self.folder) in command else None
 
     def start(self, options, dies_with_us):
-        """Start QEMU; the process."""
+        """Start QEMU."""
         kernel = kernels.host(options.kernel)
         initrd = self.folder / "initrd"
         self._write_initrd(initrd, kernel, options)
         with open(self.folder / "qemu.log", "wb") as log:
-            process = subprocess.Popen(
+            self.process = subprocess.Popen(
                 self._command(kernel, initrd, options), stdin=subprocess.DEVNULL, stdout=log,
                 stderr=log, start_new_session=True,
                 preexec_fn=_die_with_parent if dies_with_us else None)
-        (self.folder / "qemu.pid").write_text(str(process.pid))
-        while process.poll() is None and not self.pid():
+        (self.folder / "qemu.pid").write_text(str(self.process.pid))
+        while self.process.poll() is None and not self.pid():
             time.sleep(0.001)   # its command line shows up a moment late
-        return process
 
     def _write_initrd(self, initrd, kernel, options):
         with open(initrd, "wb") as file:
@@ -114,10 +114,10 @@ class Host:
         pid = self.pid()
         if pid:
             os.kill(pid, signal.SIGKILL)
+            if self.process:
+                self.process.wait()
             while self.pid():
                 time.sleep(0.01)
-            with contextlib.suppress(ChildProcessError):
-                os.waitpid(pid, 0)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def last_words(self, lines=25):
@@ -129,7 +129,16 @@ class Host:
         said = text.replace("\r", "").splitlines()
         crash = next((i for i, line in enumerate(said) if CRASH.search(line)), len(said))
         start = min(crash, max(0, len(said) - lines))
-        return "\n".join(said[start:start + 3 * lines])
+        return "\n".join([*said[start:start + 3 * lines], f"({self._fate()})"])
+
+    def _fate(self):
+        if not self.process:
+            return "QEMU still runs" if self.pid() else "QEMU ended"
+        try:
+            code = self.process.wait(1)
+        except subprocess.TimeoutExpired:
+            return "QEMU still runs"
+        return f"QEMU was killed by signal {-code}" if code < 0 else f"QEMU ended with {code}"
 
     # ---- QEMU's own control channel ----
 
