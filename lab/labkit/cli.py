@@ -97,8 +97,7 @@ def create(name, options, dies_with_us):
                       sleepable=options.sleepable)
         sync.begin(host, options.share)
         host.start(options, dies_with_us)
-        with remote.Connection(host, time.monotonic() + options.timeout) as link:
-            link.greet()
+        remote.Connection(host, time.monotonic() + options.timeout).close()
     except BaseException as failure:
         explain(host, failure)
         host.stop()

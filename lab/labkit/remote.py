@@ -21,13 +21,22 @@ class TimedOut(LabError):
 
 
 class Connection:
-    """A port of a lab that is ours alone."""
+    """A port of a lab that is ours alone, with the agent listening."""
 
     def __init__(self, host, deadline):
         self.host = host
         self.deadline = deadline
-        self.lock, self.sock = self._connect()
         self.received = bytearray()
+        while True:
+            self.lock, self.sock = self._connect()
+            try:
+                self._greet()
+                return
+            except BaseException as failure:
+                self.close()
+                # QEMU now and then drops a connection that follows another at once
+                if not isinstance(failure, LabDied) or not host.pid():
+                    raise
 
     def close(self):
         self.sock.close()
@@ -60,6 +69,17 @@ class Connection:
             self._check()
             time.sleep(0.02)
 
+    def _greet(self):
+        """Wait for the agent; drop what a predecessor left in the port."""
+        nonce = os.urandom(16)
+        self.received.clear()
+        self._send_raw(bytes(FRAME_MAX + HEADER.size))
+        self.send(b"H", nonce)
+        while nonce not in self.received:
+            if not self.fill(0.25):
+                self._check()
+        del self.received[:self.received.index(nonce) + len(nonce)]
+
     def _check(self):
         if time.monotonic() > self.deadline:
             raise TimedOut("the lab does not answer")
@@ -67,8 +87,11 @@ class Connection:
             raise LabDied("the lab host ended")
 
     def send(self, kind, data=b""):
+        self._send_raw(HEADER.pack(kind, len(data)) + data)
+
+    def _send_raw(self, data):
         try:
-            self.sock.sendall(HEADER.pack(kind, len(data)) + data)
+            self.sock.sendall(data)
         except OSError:
             raise LabDied("the lab host ended") from None
 
@@ -97,16 +120,6 @@ class Connection:
         data = bytes(self.received[HEADER.size:end])
         del self.received[:end]
         return kind, data
-
-    def greet(self):
-        """Wait for the agent; drop what a predecessor left in the port."""
-        nonce = os.urandom(16)
-        self.sock.sendall(bytes(FRAME_MAX + HEADER.size))
-        self.send(b"H", nonce)
-        while nonce not in self.received:
-            if not self.fill(0.25):
-                self._check()
-        del self.received[:self.received.index(nonce) + len(nonce)]
 
 
 def environment(host_settings):
@@ -139,7 +152,6 @@ def run(host, command, *, cwd, deadline, stdin=None, stdout=None, stderr=None):
     stderr = sys.stderr.fileno() if stderr is None else stderr
     env = environment(host.settings())
     with Connection(host, deadline) as link:
-        link.greet()
         link.send(b"R", request(command, cwd, env))
         with _forward_interrupts(link):
             return _converse(link, stdin, {b"O": stdout, b"E": stderr})
