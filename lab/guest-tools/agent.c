@@ -34,14 +34,14 @@
 #include <unistd.h>
 
 #define FRAME_MAX 65536
-#define HEADER 5
-#define INPUT_MAX (4 * FRAME_MAX)	/* more waits in the port */
+#define HEADER	  5
+#define INPUT_MAX (4 * FRAME_MAX) /* more waits in the port */
 
 struct session {
-	int port;		/* virtio-serial */
-	pid_t child;		/* leader of the command's group, 0: none */
-	int in, out, err;	/* our ends of its pipes, -1: closed */
-	int status;		/* wait status, valid once reaped */
+	int port;	  /* virtio-serial */
+	pid_t child;	  /* leader of the command's group, 0: none */
+	int in, out, err; /* our ends of its pipes, -1: closed */
+	int status;	  /* wait status, valid once reaped */
 	int reaped;
 	/* input that the command has not taken yet */
 	char *input;
@@ -328,7 +328,7 @@ static void receive(struct session *s, char *buf, size_t *have)
 		if (*have - at < HEADER)
 			break;
 		memcpy(&len, buf + at + 1, sizeof(len));
-		if (len > FRAME_MAX) {	/* not a frame: find the next zeros */
+		if (len > FRAME_MAX) { /* not a frame: find the next zeros */
 			at++;
 			continue;
 		}
@@ -443,7 +443,7 @@ int main(int argc, char **argv)
 		if (fork() == 0)
 			serve_port(argv[i]);
 	}
-	for (;;) {	/* process 1 buries all orphans */
+	for (;;) { /* process 1 buries all orphans */
 		if (wait(NULL) < 0)
 			pause();
 	}

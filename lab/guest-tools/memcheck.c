@@ -23,15 +23,15 @@
 #include <time.h>
 
 #define PAGE_WORDS 512
-#define TURN_NS 50000000L	/* rewrites are dealt out 20 times a second */
+#define TURN_NS	   50000000L /* rewrites are dealt out 20 times a second */
 
 struct check {
 	uint64_t *mem;
-	uint32_t *version;	/* rewrites of each page */
+	uint32_t *version; /* rewrites of each page */
 	uint64_t pages;
 	uint64_t seed;
 	uint64_t dirtied;
-	uint64_t bad, first_bad;	/* since the last line */
+	uint64_t bad, first_bad; /* since the last line */
 };
 
 static volatile sig_atomic_t asked;
@@ -143,8 +143,8 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: memcheck MIB [PAGES_PER_SECOND [PASS_SECONDS [SEED]]]\n");
 		return 2;
 	}
-	c.mem = mmap(NULL, c.pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		     -1, 0);
+	c.mem = mmap(NULL, c.pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		     0);
 	c.version = calloc(c.pages, sizeof(*c.version));
 	if (c.mem == MAP_FAILED || !c.version) {
 		perror("memcheck");

@@ -19,23 +19,23 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
-#define CODE 0x1000
-#define RESULT 0x2000
-#define MEM_SIZE 0x10000
-#define XSAVE_HEADER 512
+#define CODE	       0x1000
+#define RESULT	       0x2000
+#define MEM_SIZE       0x10000
+#define XSAVE_HEADER   512
 #define XSAVE_YMM_HIGH 576
-#define XCR0_WANTED 7		/* x87, SSE, AVX */
+#define XCR0_WANTED    7 /* x87, SSE, AVX */
 
 static const uint8_t code[] = {
-	0x31, 0xc9,				/* xor %ecx, %ecx */
-	0x31, 0xd2,				/* xor %edx, %edx */
-	0xb8, XCR0_WANTED, 0, 0, 0,		/* mov $7, %eax */
-	0x0f, 0x01, 0xd1,			/* xsetbv */
-	0xf4,					/* hlt */
-	0xc5, 0xfd, 0x76, 0xc0,			/* vpcmpeqd %ymm0, %ymm0, %ymm0 */
-	0xf4,					/* hlt */
-	0xc5, 0xfe, 0x7f, 0x05, 0, 0x20, 0, 0,	/* vmovdqu %ymm0, RESULT */
-	0xf4,					/* hlt */
+	0x31, 0xc9,				      /* xor %ecx, %ecx */
+	0x31, 0xd2,				      /* xor %edx, %edx */
+	0xb8, XCR0_WANTED, 0,	 0,    0,	      /* mov $7, %eax */
+	0x0f, 0x01,	   0xd1,		      /* xsetbv */
+	0xf4,					      /* hlt */
+	0xc5, 0xfd,	   0x76, 0xc0,		      /* vpcmpeqd %ymm0, %ymm0, %ymm0 */
+	0xf4,					      /* hlt */
+	0xc5, 0xfe,	   0x7f, 0x05, 0, 0x20, 0, 0, /* vmovdqu %ymm0, RESULT */
+	0xf4,					      /* hlt */
 };
 
 struct probe {
@@ -74,8 +74,13 @@ static void all_cpuid(int kvm, int vcpu)
 static void flat_segment(struct kvm_segment *s, uint16_t selector, uint8_t type)
 {
 	*s = (struct kvm_segment){
-		.limit = 0xffffffff, .selector = selector, .type = type,
-		.present = 1, .db = 1, .s = 1, .g = 1,
+		.limit = 0xffffffff,
+		.selector = selector,
+		.type = type,
+		.present = 1,
+		.db = 1,
+		.s = 1,
+		.g = 1,
 	};
 }
 
@@ -89,7 +94,7 @@ static void set_registers(int vcpu)
 	flat_segment(&sregs.cs, 8, 11);
 	flat_segment(&sregs.ds, 16, 3);
 	sregs.es = sregs.fs = sregs.gs = sregs.ss = sregs.ds;
-	sregs.cr0 = 0x33;	/* PE, MP, ET, NE */
+	sregs.cr0 = 0x33; /* PE, MP, ET, NE */
 	sregs.cr4 = 1 << 18 | 1 << 9 | 1 << 10;
 	must(ioctl(vcpu, KVM_SET_SREGS, &sregs), "KVM_SET_SREGS");
 	must(ioctl(vcpu, KVM_SET_REGS, &regs), "KVM_SET_REGS");

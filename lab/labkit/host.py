@@ -15,6 +15,10 @@ from pathlib import Path
 from . import hostimage, kernels, paths, sleepimage
 
 PORTS = 8       # commands at once in one lab
+# What TCG emulates and a nested host can do without: SMAP, protection keys and
+# 5-level paging are checked at every access; with fast string instructions
+# announced, Linux copies with those, which TCG does a byte at a time.
+CPU = "max,-smap,-pku,-la57,-erms,-fsrm,-fsrs,-fzrm"
 CMDLINE = "console=ttyS0 loglevel=5 panic=-1 oops=panic mitigations=off nowatchdog tsc=reliable no_timer_check"
 CRASH = re.compile(r"Kernel panic|BUG: |Oops|general protection fault|sysrq: Trigger a crash")
 
