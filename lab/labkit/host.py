@@ -96,7 +96,7 @@ class Host:
         threads = "single" if options.sleepable and options.cpus > 1 else "multi"
         command = [
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
-            "-M", "pc,hpet=off", "-accel", f"tcg,thread={threads}", "-cpu", "max,-smap,-pku,-la57,-erms,-fsrm",
+            "-M", "pc,hpet=off", "-accel", f"tcg,thread={threads}", "-cpu", CPU,
             "-smp", str(options.cpus), "-m", str(options.memory), "-no-reboot",
             "-kernel", image, "-initrd", initrd, "-append", CMDLINE,
             "-serial", f"file:{self.console}",
