@@ -21,7 +21,7 @@ _nidra() {
 	suspend) words="--timeout --json --print-stats" ;;
 	resume) words="--uncooperative --json --print-stats" ;;
 	save | checkpoint) words="--checkpoint --paused --force --timeout --json --print-stats" ;;
-	restore) words="--name --paused --transparent --console --json --print-stats" ;;
+	restore) words="--name --paused --transparent --eager --console --json --print-stats" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start" ;;
 	timeline) words="--svg --last --json" ;;

@@ -114,7 +114,10 @@ int cmd_info(int argc, char **argv)
 		return EXIT_OK;
 	}
 	json_object_foreach(o, key, v)
-		print_value(key, v, "");
+		if (strcmp(key, "image_bytes"))
+			print_value(key, v, "");
+		else if (json_integer_value(v))
+			printf("%-16s %.1f MiB still in the image\n", "loading", (double)json_integer_value(v) / (1 << 20));
 	return EXIT_OK;
 }
 

@@ -265,12 +265,13 @@ static char *image_name(const char *image)
 
 int cmd_restore(int argc, char **argv)
 {
-	bool paused = false, transparent = false, console = false;
+	bool paused = false, transparent = false, console = false, eager = false;
 	struct job_options o = { 0 };
-	const char *name = NULL, *args[8], *fail_at = NULL;
+	const char *name = NULL, *args[9], *fail_at = NULL;
 	const struct flag flags[] = {
 		{ "name", 'n', FLAG_STRING, &name },	     { "paused", 'p', FLAG_BOOL, &paused },
 		{ "transparent", 't', FLAG_BOOL, &transparent }, { "console", 'c', FLAG_BOOL, &console },
+		{ "eager", 'e', FLAG_BOOL, &eager },
 		{ "json", 0, FLAG_BOOL, &o.json },	     { "print-stats", 0, FLAG_BOOL, &o.print_stats },
 		{ "fail-at", 0, FLAG_STRING, &fail_at },
 	};
@@ -292,6 +293,8 @@ int cmd_restore(int argc, char **argv)
 	}
 	args[a++] = "--restore";
 	args[a++] = real;
+	if (eager)
+		args[a++] = "--eager";
 	if (transparent)
 		args[a++] = "--transparent";
 	if (paused)

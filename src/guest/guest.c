@@ -12,6 +12,7 @@
 #include "boot/boot.h"
 #include "boot/acpi.h"
 #include "device/console.h"
+#include "image/image.h"
 #include "kvm/machine.h"
 #include "pm/chain.h"
 #include "xen/control.h"
@@ -26,6 +27,7 @@ struct guest {
 	struct machine *machine;
 	struct xen_domain *domain;
 	struct console *console;
+	struct image_pager *pager;
 	uint32_t wakes;
 
 	pthread_mutex_t lock; /* what follows */
@@ -229,6 +231,7 @@ void guest_free(struct guest *g)
 		machine_stop(g->machine);
 	xen_domain_free(g->domain);
 	console_free(g->console);
+	image_pager_free(g->pager); /* the others may have waited for memory */
 	machine_free(g->machine);
 	guest_config_fini(&g->config);
 	pthread_cond_destroy(&g->cond);
@@ -362,6 +365,32 @@ int guest_adopt(struct guest *g, struct err *err)
 	return patch_thunks(g, err);
 }
 
+static void on_memory_loaded(void *arg)
+{
+	guest_changed(arg);
+}
+
+static void on_memory_failed(void *arg, const struct err *err)
+{
+	struct guest *g = arg;
+	SCOPED_LOCK(&g->lock);
+
+	end_locked(g, GUEST_END_FAILED, err->msg);
+}
+
+int guest_load_lazily(struct guest *g, struct image_reader *r, const struct image_region *region, size_t n,
+		      struct err *err)
+{
+	struct image_pager_events events = { .loaded = on_memory_loaded, .failed = on_memory_failed, .arg = g };
+
+	return image_pager_new(r, region, n, &events, &g->pager, err);
+}
+
+struct image_pager *guest_pager(struct guest *g)
+{
+	return g->pager;
+}
+
 void guest_set_wakes(struct guest *g, uint32_t wakes)
 {
 	g->wakes = wakes;
@@ -480,6 +509,7 @@ void guest_get_info(struct guest *g, struct guest_info *ret)
 				    .running_ns = x.system_time_ns,
 				    .memory_bytes = x.memory_bytes,
 				    .resident_bytes = (uint64_t)st.st_blocks * 512,
+				    .image_bytes = image_pager_left(g->pager),
 				    .vcpus_online = x.vcpus_online,
 				    .sleeps = x.sleeps,
 				    .transport = transport_in_use(g),

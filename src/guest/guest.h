@@ -20,6 +20,9 @@ struct guest;
 struct machine;
 struct xen_domain;
 struct console;
+struct image_pager;
+struct image_reader;
+struct image_region;
 
 enum guest_state {
 	GUEST_BUILT,	 /* exists, no instruction executed yet */
@@ -81,6 +84,7 @@ struct guest_info {
 	uint64_t running_ns;	  /* guest system time (Xen time) */
 	uint64_t memory_bytes;	  /* RAM the guest owns now (less what it ballooned out) */
 	uint64_t resident_bytes;  /* of that, backed by host memory */
+	uint64_t image_bytes;	  /* of that, still in the image that it was restored from */
 	uint32_t vcpus_online;
 	bool sleeps;		  /* the guest's kernel has announced control/feature-suspend */
 	const char *transport;	  /* "intercept", "thunks", "page" */
@@ -103,6 +107,14 @@ size_t guest_console_write(struct guest *g, const void *buf, size_t len);
  * domain were loaded. Makes hypercalls work on this host, whichever it was saved on.
  */
 int guest_adopt(struct guest *g, struct err *err);
+/*
+ * Memory from an image, as it is touched. Takes @r over unless it fails (image_pager_new()). If the
+ * image turns out unreadable later, the guest ends as FAILED before it sees a wrong byte.
+ */
+int guest_load_lazily(struct guest *g, struct image_reader *r, const struct image_region *region, size_t n,
+		      struct err *err);
+/* NULL: its memory never came from an image lazily. */
+struct image_pager *guest_pager(struct guest *g);
 /* How often it woke from an image before. */
 void guest_set_wakes(struct guest *g, uint32_t wakes);
 

@@ -102,43 +102,46 @@ int image_reader_check_index(struct image_reader *r, struct err *err)
 
 struct fill {
 	struct image_reader *r;
-	const struct image_region *region; /* NULL: only check */
+	const struct image_region *region; /* n 0: only check */
 	size_t n;
 	struct image_work *work;
 };
 
-static int put(const struct fill *f, const struct image_extent *e, const void *buf, struct err *err)
+const struct image_region *image_region_at(const struct image_region *region, size_t n, uint64_t gpa)
 {
-	for (size_t i = 0; i < f->n; i++) {
-		const struct image_region *g = &f->region[i];
-
-		if (e->gpa >= g->gpa && e->gpa - g->gpa < g->bytes) {
-			int r = io_pwrite_full(g->fd, buf, e->bytes, g->fd_offset + (e->gpa - g->gpa));
-
-			return r < 0 ? err_errno(err, r, "fill guest memory at 0x%" PRIx64, e->gpa) : 0;
-		}
-	}
-	return f->region ? err_set(err, -EBADMSG, "no guest memory at 0x%" PRIx64, e->gpa) : 0;
+	for (size_t i = 0; i < n; i++)
+		if (gpa >= region[i].gpa && gpa - region[i].gpa < region[i].bytes)
+			return &region[i];
+	return NULL;
 }
 
-static int fill_extent(void *arg, uint64_t number, void *buf, struct err *err)
+int image_extent_load(const struct image_reader *r, const struct image_extent *e, const struct image_region *g,
+		      void *scratch, struct err *err)
 {
-	struct fill *f = arg;
-	const struct image_extent *e = &f->r->extent[f->r->by_offset[number]];
 	struct image_digest digest;
-	int r;
+	int ret = io_pread_full(r->fd, scratch, e->bytes, e->offset);
 
-	r = io_pread_full(f->r->fd, buf, e->bytes, e->offset);
-	if (r < 0)
-		return err_errno(err, r, "read %s at %" PRIu64, f->r->name, e->offset);
-	digest = image_digest(buf, e->bytes);
+	if (ret < 0)
+		return err_errno(err, ret, "read %s at %" PRIu64, r->name, e->offset);
+	digest = image_digest(scratch, e->bytes);
 	if (!image_digest_equal(&digest, &e->digest))
 		return err_set(err, -EBADMSG,
 			       "%s is damaged: guest memory at 0x%" PRIx64 " (bytes %" PRIu64 " to %" PRIu64
 			       " of the file) was altered",
-			       f->r->name, e->gpa, e->offset, e->offset + e->bytes);
+			       r->name, e->gpa, e->offset, e->offset + e->bytes);
+	if (!g)
+		return 0;
+	ret = io_pwrite_full(g->fd, scratch, e->bytes, g->fd_offset + (e->gpa - g->gpa));
+	return ret < 0 ? err_errno(err, ret, "fill guest memory at 0x%" PRIx64, e->gpa) : 0;
+}
+
+static int fill_extent(void *arg, uint64_t number, void *scratch, struct err *err)
+{
+	struct fill *f = arg;
+	const struct image_extent *e = &f->r->extent[f->r->by_offset[number]];
+
 	f->work->done += e->bytes;
-	return put(f, e, buf, err);
+	return image_extent_load(f->r, e, image_region_at(f->region, f->n, e->gpa), scratch, err);
 }
 
 static int fill_all(struct image_reader *r, const struct image_region *region, size_t n,
@@ -155,7 +158,7 @@ static int fill_all(struct image_reader *r, const struct image_region *region, s
 	return image_work_run(&work, err);
 }
 
-static int same_regions(struct image_reader *r, const struct image_region *region, size_t n, struct err *err)
+int image_same_regions(const struct image_reader *r, const struct image_region *region, size_t n, struct err *err)
 {
 	size_t found = 0;
 
@@ -171,7 +174,7 @@ static int same_regions(struct image_reader *r, const struct image_region *regio
 int image_reader_memory(struct image_reader *r, const struct image_region *region, size_t n,
 			const struct image_progress *progress, struct image_stats *ret, struct err *err)
 {
-	int e = same_regions(r, region, n, err);
+	int e = image_same_regions(r, region, n, err);
 
 	e = e ?: fill_all(r, region, n, progress, err);
 	if (e == 0)

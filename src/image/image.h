@@ -82,6 +82,31 @@ void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
 int image_reader_memory(struct image_reader *r, const struct image_region *region, size_t n,
 			const struct image_progress *progress, struct image_stats *ret,
 			struct err *err);
+/*
+ * The same while the guest runs already: memory comes when it is touched, and the rest in the
+ * background. A touch of what cannot be read, or was altered, is never answered: @failed must
+ * make all that runs on this memory stop before it returns. Callbacks: on the pager's thread.
+ */
+struct image_pager;
+struct image_pager_events {
+	void (*loaded)(void *arg); /* all is there; nothing depends on the file any more */
+	void (*failed)(void *arg, const struct err *err);
+	void *arg;
+};
+
+/* Whether this host lets us (userfaultfd). */
+bool image_pager_possible(void);
+/* Takes @r over, unless it fails. -EOPNOTSUPP: see image_pager_possible(). */
+int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n,
+		    const struct image_pager_events *events, struct image_pager **ret, struct err *err);
+/* Not before everything that touches the memory has stopped, or all is loaded. */
+void image_pager_free(struct image_pager *p);
+DEFINE_CLEANUP(struct image_pager *, image_pager_free)
+/* Bytes still to be loaded. Any thread; NULL: 0. */
+uint64_t image_pager_left(const struct image_pager *p);
+/* Loads all that is left, now. */
+int image_pager_finish(struct image_pager *p, const struct image_progress *progress, struct err *err);
+
 /* Checks every extent. */
 int image_reader_verify(struct image_reader *r, const struct image_progress *progress, struct err *err);
 

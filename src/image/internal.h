@@ -7,6 +7,8 @@
 
 #include "image/image.h"
 
+#define IMAGE_REGIONS_MAX 16
+
 /* digest.c */
 struct image_digest image_record_digest(const struct image_record *head, const void *body);
 bool image_digest_equal(const struct image_digest *a, const struct image_digest *b);

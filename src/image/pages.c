@@ -13,6 +13,8 @@
 #include "image/writer.h"
 
 #define CHUNK	  (UINT64_C(8) << 20) /* one piece of work */
+/* A page that is touched in a lazy restore brings its whole extent. */
+#define EXTENT	  (UINT64_C(128) << 10)
 #define PAGE	  ((uint64_t)IMAGE_ALIGN)
 #define WORDS	  (IMAGE_ALIGN / sizeof(uint64_t))
 
@@ -83,7 +85,7 @@ static int scan_range(struct scan *s, const struct image_region *g, uint64_t sta
 	for (uint64_t at = start; at < end && r == 0; at += PAGE) {
 		bool zero = page_is_zero(g->hva + at);
 
-		if (!zero && at + PAGE - run < IMAGE_EXTENT_MAX && at + PAGE < end)
+		if (!zero && at + PAGE - run < EXTENT && at + PAGE < end)
 			continue;
 		if (!zero)
 			r = write_extent(s, g, run, at + PAGE - run, err);

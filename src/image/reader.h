@@ -24,6 +24,13 @@ struct image_reader {
 
 /* "<file> is damaged: <what>" */
 int image_bad(const struct image_reader *r, struct err *err, const char *what);
+/* -EBADMSG unless @region are the image's regions. */
+int image_same_regions(const struct image_reader *r, const struct image_region *region, size_t n, struct err *err);
+/* The region that has @gpa, or NULL. */
+const struct image_region *image_region_at(const struct image_region *region, size_t n, uint64_t gpa);
+/* Reads an extent into @scratch, checks it, and writes it to the memory of @g (NULL: only checks). */
+int image_extent_load(const struct image_reader *r, const struct image_extent *e, const struct image_region *g,
+		      void *scratch, struct err *err);
 /* Regions and extents: sizes, order, bounds, no overlap in guest or file, no byte left out. */
 int image_reader_check_index(struct image_reader *r, struct err *err);
 

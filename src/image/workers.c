@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 
@@ -77,10 +78,18 @@ static void work_and_tell(struct pool *p)
 	} while (do_one(p, scratch));
 }
 
+/* Those that we may run on, not all that there are. */
+static long usable_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) < 0 ? 1 : CPU_COUNT(&set);
+}
+
 int image_work_run(struct image_work *w, struct err *err)
 {
 	struct pool p = { .work = w, .lock = PTHREAD_MUTEX_INITIALIZER };
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+	long cpus = usable_cpus();
 	pthread_t thread[WORKERS_MAX];
 	sigset_t all, old;
 	int n = 0;

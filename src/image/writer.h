@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "image/internal.h"
 
-#define IMAGE_REGIONS_MAX 16
 
 struct image_writer {
 	char *path, *temp_name; /* temp_name NULL: the file has no name yet */

@@ -19,6 +19,7 @@
 #include "api/server.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "image/image.h"
 #include "kvm/probe.h"
 #include "monitor/console_server.h"
 #include "sleep/sleep.h"
@@ -256,10 +257,11 @@ static int print_probe(void)
 	struct kvm_probe p;
 
 	kvm_probe(&p);
-	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b, s:b}", "present", p.present, "permitted",
+	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b, s:b, s:b}", "present", p.present, "permitted",
 			     p.permitted, "api_version", p.api_version, "runs", p.runs, "why_not", p.why_not, "caps",
 			     p.caps, "missing", p.missing, "intercepts", p.intercepts, "tracks_xcr0",
-			     p.tracks_xcr0, "amd", p.amd, "hardware", p.hardware),
+			     p.tracks_xcr0, "amd", p.amd, "hardware", p.hardware, "lazy",
+			     image_pager_possible()),
 		   stdout, JSON_INDENT(2));
 	puts("");
 	return 0;
@@ -274,6 +276,7 @@ static int usage(const char *what)
 static const struct option options[] = {
 	{ "name", required_argument, NULL, 'n' },    { "config", required_argument, NULL, 'c' },
 	{ "restore", required_argument, NULL, 'r' }, { "transparent", no_argument, NULL, 't' },
+	{ "eager", no_argument, NULL, 'e' },
 	{ "paused", no_argument, NULL, 'p' },	     { "ready-fd", required_argument, NULL, 'f' },
 	{ "probe", no_argument, NULL, 'P' },	     { "fail-at", required_argument, NULL, 'x' },
 	{ "metadata", required_argument, NULL, 'm' },
@@ -294,38 +297,40 @@ static int print_metadata(const char *path)
 	return 0;
 }
 
-int main(int argc, char **argv)
+/* -1: go on; else the exit status of a monitor that has nothing to do, or cannot. */
+static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
 {
-	struct monitor m = { .lock_fd = -1, .wake_fd = -1, .first_verb = SLEEP_BOOT };
-	struct guest_config name_only = { 0 };
 	struct err err = { 0 };
-	int ready_fd = -1, c;
+	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
 		switch (c) {
 		case 'n':
-			m.name = optarg;
+			m->name = optarg;
 			break;
 		case 'c':
-			if (guest_config_from_json(optarg, strlen(optarg), &m.config, &err) < 0)
+			if (guest_config_from_json(optarg, strlen(optarg), &m->config, &err) < 0)
 				return usage(err.msg);
-			m.first.config = &m.config;
+			m->first.config = &m->config;
 			break;
 		case 'r':
-			m.first_verb = SLEEP_RESTORE;
-			m.first.image = optarg;
+			m->first_verb = SLEEP_RESTORE;
+			m->first.image = optarg;
 			break;
 		case 't':
-			m.first.transparent = true;
+			m->first.transparent = true;
+			break;
+		case 'e':
+			m->first.eager = true;
 			break;
 		case 'p':
-			m.first.paused = true;
+			m->first.paused = true;
 			break;
 		case 'f':
-			ready_fd = atoi(optarg);
+			*ready_fd = atoi(optarg);
 			break;
 		case 'x':
-			m.first.fail_at = optarg;
+			m->first.fail_at = optarg;
 			break;
 		case 'm':
 			return print_metadata(optarg);
@@ -335,8 +340,20 @@ int main(int argc, char **argv)
 			return usage("unknown option");
 		}
 	}
-	if (!m.name || ready_fd < 0 || (!m.first.config && !m.first.image))
+	if (!m->name || *ready_fd < 0 || (!m->first.config && !m->first.image))
 		return usage("--name, --ready-fd and --config or --restore are needed");
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct monitor m = { .lock_fd = -1, .wake_fd = -1, .first_verb = SLEEP_BOOT };
+	struct guest_config name_only = { 0 };
+	struct err err = { 0 };
+	int ready_fd = -1, status = read_options(&m, argc, argv, &ready_fd);
+
+	if (status >= 0)
+		return status;
 	if (m.first.image) {
 		name_only.name = (char *)(uintptr_t)m.name;
 		m.first.config = &name_only;

@@ -9,6 +9,16 @@
 #include "sleep/regions.h"
 #include "xen/domain.h"
 
+/* What a lazy restore left in its image: all of it is needed now. */
+int sleep_load_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct image_progress progress = { .step = sleep_progress_step, .arg = run };
+	struct image_pager *pager = guest_pager(op->guest);
+
+	return image_pager_left(pager) ? image_pager_finish(pager, &progress, err) : 0;
+}
+
 int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;

@@ -29,6 +29,7 @@ struct sleep_op {
 	/* the image */
 	struct image_writer *writer;
 	struct image_reader *reader;
+	bool reader_lent; /* the guest's pager has it */
 };
 
 /* Tables, one file per operation. */
@@ -60,12 +61,14 @@ int sleep_thaw_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_THAW { "thaw", sleep_thaw_enter, NULL }
 
 /* capture.c: the sleeping guest into an image */
+int sleep_load_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_image_open_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_image_open_undo(struct pm_run *run, void *op);
 int sleep_capture_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_memory_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_seal_enter(struct pm_run *run, void *op, struct err *err);
 
+#define PHASE_LOAD	 { "load", sleep_load_enter, NULL }
 #define PHASE_IMAGE_OPEN { "image-open", sleep_image_open_enter, sleep_image_open_undo }
 #define PHASE_CAPTURE	 { "capture", sleep_capture_enter, NULL }
 #define PHASE_MEMORY	 { "memory", sleep_memory_enter, NULL }

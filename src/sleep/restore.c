@@ -5,11 +5,15 @@
  * Told (the default): its suspend hypercall returns 0. Xen's state is that of a new domain, and the
  * guest registers everything anew. Transparent: it returns 1, as if nothing but a checkpoint had
  * happened, and nidra brings all of Xen's state back. The image holds enough for both.
+ *
+ * Memory is not waited for: it comes from the image as it is touched, and the rest in the background
+ * (image/pager.c). --eager reads it all first; so does a host that does not allow userfaultfd.
  */
 #include <errno.h>
 #include <string.h>
 
 #include "base/addr.h"
+#include "base/log.h"
 #include "device/console.h"
 #include "kvm/machine.h"
 #include "sleep/internal.h"
@@ -36,7 +40,8 @@ static void image_undo(struct pm_run *run, void *arg)
 	struct sleep_op *op = arg;
 
 	(void)run;
-	image_reader_free(op->reader);
+	if (!op->reader_lent)
+		image_reader_free(op->reader);
 	op->reader = NULL;
 }
 
@@ -83,6 +88,25 @@ static void build_undo(struct pm_run *run, void *arg)
 	op->guest = NULL;
 }
 
+/* The guest's memory comes from the image while it runs. False: this host cannot, or failed to. */
+static bool memory_lazily(struct sleep_op *op, const struct image_region *region, size_t n)
+{
+	struct image_stats stats;
+	struct err err = { 0 };
+
+	if (op->args.eager || !image_pager_possible())
+		return false;
+	image_reader_stats(op->reader, &stats);
+	if (guest_load_lazily(op->guest, op->reader, region, n, &err) < 0) {
+		log_warn("%s; all of it is read at once", err.msg);
+		return false;
+	}
+	op->reader_lent = true;
+	op->stats.file_bytes = stats.file_bytes;
+	op->stats.zero_bytes = stats.zero_bytes;
+	return true;
+}
+
 static int memory_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -90,7 +114,11 @@ static int memory_enter(struct pm_run *run, void *arg, struct err *err)
 	struct image_region region[SLEEP_REGIONS_MAX];
 	size_t n = sleep_regions(guest_machine(op->guest), region);
 	struct image_stats stats = { 0 };
-	int r = image_reader_memory(op->reader, region, n, &progress, &stats, err);
+	int r;
+
+	if (memory_lazily(op, region, n))
+		return 0;
+	r = image_reader_memory(op->reader, region, n, &progress, &stats, err);
 
 	op->stats.file_bytes = stats.file_bytes;
 	op->stats.memory_bytes = stats.memory_bytes;

@@ -22,6 +22,7 @@ static int end_enter(struct pm_run *run, void *arg, struct err *err)
 
 static const struct pm_phase save_phases[] = {
 	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
@@ -35,6 +36,7 @@ const struct pm_table sleep_save_table = { "save", save_phases, ARRAY_SIZE(save_
 
 static const struct pm_phase save_suspended_phases[] = {
 	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
 	PHASE_PARK,
 	PHASE_CAPTURE,
 	PHASE_MEMORY,
@@ -48,6 +50,7 @@ const struct pm_table sleep_save_suspended_table = { "save", save_suspended_phas
 /* save -p: the guest stays here, suspended, beside its image. */
 static const struct pm_phase save_stay_phases[] = {
 	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
@@ -62,6 +65,7 @@ const struct pm_table sleep_save_stay_table = { "save", save_stay_phases,
 /* The guest thaws before the image reaches the disk: what it waits for is the copy only. */
 static const struct pm_phase checkpoint_phases[] = {
 	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
@@ -76,6 +80,7 @@ const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases
 
 static const struct pm_phase copy_phases[] = {
 	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
 	PHASE_PARK,
 	PHASE_CAPTURE,
 	PHASE_MEMORY,

@@ -36,6 +36,7 @@ struct sleep_args {
 	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which
 					      only name (if not NULL) overrides the image's */
 	bool paused;		/* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
+	bool eager;		/* RESTORE: all memory is read before it starts */
 	bool transparent;	/* RESTORE: wake with "cancelled" and all state brought back */
 	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset */
 	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */

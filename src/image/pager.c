@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Lazy reading. Memory is registered with userfaultfd where the image has something for it; a touch
+ * of a page that is not there wakes the pager's thread, which loads the extent around it. Another
+ * thread loads the rest meanwhile, in the file's order, and then everything is unregistered.
+ *
+ * An extent is loaded once: whoever moves it from ABSENT to LOADING writes it to the memfd (a page
+ * appears there whole, or not at all), then wakes those who wait for it. Nothing else is ever
+ * written to a page that a guest may have changed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/userfaultfd.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "image/reader.h"
+
+/* Extents closer than this are registered as one range: a range costs a VMA. What lies between is
+ * filled with zeros on demand. */
+#define GAP_MIN	    (UINT64_C(2) << 20)
+#define POLITE_NS   (2 * NSEC_PER_MSEC)	  /* after a touch the prefetcher lets others go first */
+#define IMPATIENT_NS (50 * NSEC_PER_MSEC) /* but no longer than this for one extent */
+
+enum { ABSENT, LOADING, LOADED };
+
+struct image_pager {
+	struct image_reader *reader; /* owned */
+	struct image_region region[IMAGE_REGIONS_MAX];
+	size_t regions;
+	struct image_pager_events events;
+	int uffd, stop_fd;
+	_Atomic uint8_t *state; /* of each extent */
+	_Atomic uint64_t left;	/* bytes */
+	_Atomic uint64_t touched_ns;
+	atomic_bool stop, failed;
+	pthread_t demand, prefetch;
+	bool threads;
+	pthread_mutex_t lock;
+	pthread_cond_t cond; /* an extent was loaded, or the pager failed */
+	struct err err;	     /* why it failed */
+};
+
+/* ---- userfaultfd ---- */
+
+/* The device asks for a file permission only, the call for a capability or a sysctl. */
+static int open_uffd(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MISSING_SHMEM };
+	_cleanup_close_ int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd = -1;
+
+	if (dev >= 0)
+		fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, UFFDIO_API, &api) < 0)
+		return -errno;
+	return take_fd(fd);
+}
+
+bool image_pager_possible(void)
+{
+	_cleanup_close_ int fd = open_uffd();
+
+	return fd >= 0;
+}
+
+static void wake(struct image_pager *p, const uint8_t *hva, uint64_t bytes)
+{
+	struct uffdio_range range = { .start = (uintptr_t)hva, .len = bytes };
+
+	ioctl(p->uffd, UFFDIO_WAKE, &range);
+}
+
+static int for_ranges(struct image_pager *p, int (*call)(struct image_pager *p, uint8_t *hva, uint64_t bytes))
+{
+	const struct image_reader *r = p->reader;
+	size_t e = 0;
+
+	while (e < r->extents) {
+		const struct image_region *g = image_region_at(p->region, p->regions, r->extent[e].gpa);
+		uint64_t start = r->extent[e].gpa, end = start + r->extent[e].bytes;
+		int ret;
+
+		for (e++; e < r->extents && r->extent[e].gpa < g->gpa + g->bytes && r->extent[e].gpa < end + GAP_MIN; e++)
+			end = r->extent[e].gpa + r->extent[e].bytes;
+		ret = call(p, g->hva + (start - g->gpa), end - start);
+		if (ret < 0)
+			return ret;
+	}
+	return 0;
+}
+
+static int add_range(struct image_pager *p, uint8_t *hva, uint64_t bytes)
+{
+	struct uffdio_register reg = { .range = { .start = (uintptr_t)hva, .len = bytes },
+				       .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	return ioctl(p->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
+}
+
+/* Wakes all who wait there, too. */
+static int remove_range(struct image_pager *p, uint8_t *hva, uint64_t bytes)
+{
+	struct uffdio_range range = { .start = (uintptr_t)hva, .len = bytes };
+
+	ioctl(p->uffd, UFFDIO_UNREGISTER, &range);
+	return 0;
+}
+
+/* ---- loading ---- */
+
+static int fail(struct image_pager *p, int r, const struct err *err)
+{
+	pthread_mutex_lock(&p->lock);
+	if (!p->failed)
+		p->err = *err;
+	p->failed = true;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+	return r;
+}
+
+/* Extent @i is ours. */
+static int load(struct image_pager *p, size_t i, void *scratch)
+{
+	const struct image_extent *e = &p->reader->extent[i];
+	const struct image_region *g = image_region_at(p->region, p->regions, e->gpa);
+	struct err err = { 0 };
+	int r = image_extent_load(p->reader, e, g, scratch, &err);
+
+	if (r < 0)
+		return fail(p, r, &err); /* it stays LOADING: nobody may have it */
+	pthread_mutex_lock(&p->lock);
+	p->state[i] = LOADED;
+	p->left -= e->bytes;
+	pthread_cond_broadcast(&p->cond);
+	pthread_mutex_unlock(&p->lock);
+	wake(p, g->hva + (e->gpa - g->gpa), e->bytes);
+	return 0;
+}
+
+static bool claim(struct image_pager *p, size_t i)
+{
+	uint8_t absent = ABSENT;
+
+	return atomic_compare_exchange_strong(&p->state[i], &absent, LOADING);
+}
+
+/* ---- what is touched ---- */
+
+/* Extent that has @gpa, or SIZE_MAX. */
+static size_t extent_at(const struct image_reader *r, uint64_t gpa)
+{
+	size_t low = 0, high = r->extents;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (r->extent[mid].gpa + r->extent[mid].bytes <= gpa)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < r->extents && r->extent[low].gpa <= gpa ? low : SIZE_MAX;
+}
+
+/* A page that the image has not, or one that was given back since (ballooning). */
+static void zero_page(struct image_pager *p, uint64_t address)
+{
+	struct uffdio_zeropage zero = { .range = { .start = address, .len = IMAGE_ALIGN } };
+
+	if (ioctl(p->uffd, UFFDIO_ZEROPAGE, &zero) < 0) /* it came meanwhile */
+		wake(p, (const uint8_t *)(uintptr_t)address, IMAGE_ALIGN);
+}
+
+static int touched(struct image_pager *p, uint64_t address, void *scratch)
+{
+	uint64_t page = address & ~(uint64_t)(IMAGE_ALIGN - 1);
+	size_t i = SIZE_MAX;
+
+	p->touched_ns = clock_monotonic_ns();
+	for (size_t k = 0; k < p->regions; k++) {
+		uint64_t at = page - (uintptr_t)p->region[k].hva;
+
+		if (page >= (uintptr_t)p->region[k].hva && at < p->region[k].bytes)
+			i = extent_at(p->reader, p->region[k].gpa + at);
+	}
+	if (i == SIZE_MAX || p->state[i] == LOADED)
+		zero_page(p, page);
+	else if (claim(p, i))
+		return load(p, i, scratch);
+	return 0; /* who loads it will wake us all */
+}
+
+/* The guest is told to stop first: then nothing runs on what those who wait will find. */
+static void give_up(struct image_pager *p)
+{
+	log_error("%s", p->err.msg);
+	if (p->events.failed)
+		p->events.failed(p->events.arg, &p->err);
+	for_ranges(p, remove_range);
+}
+
+static void serve(struct image_pager *p, void *scratch)
+{
+	struct pollfd fds[] = { { .fd = p->uffd, .events = POLLIN }, { .fd = p->stop_fd, .events = POLLIN } };
+	struct uffd_msg msg;
+	uint64_t rung;
+
+	while (!p->failed && !p->stop && p->left) {
+		if (poll(fds, 2, -1) < 0 && errno != EINTR)
+			break;
+		if (read(p->stop_fd, &rung, sizeof(rung)) > 0)
+			continue;
+		while (!p->failed && read(p->uffd, &msg, sizeof(msg)) == sizeof(msg))
+			if (msg.event == UFFD_EVENT_PAGEFAULT)
+				touched(p, msg.arg.pagefault.address, scratch);
+	}
+}
+
+static void *demand_main(void *arg)
+{
+	struct image_pager *p = arg;
+	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+	struct err err = { 0 };
+
+	pthread_setname_np(pthread_self(), "pager");
+	if (scratch)
+		serve(p, scratch);
+	else
+		fail(p, err_errno(&err, -ENOMEM, "pager"), &err);
+	if (p->failed) {
+		give_up(p);
+		return NULL;
+	}
+	for_ranges(p, remove_range);
+	if (!p->left && p->events.loaded)
+		p->events.loaded(p->events.arg);
+	return NULL;
+}
+
+/* ---- what is not ---- */
+
+static void be_polite(struct image_pager *p)
+{
+	uint64_t start = clock_monotonic_ns(), now = start;
+
+	while (!p->stop && now < p->touched_ns + POLITE_NS && now < start + IMPATIENT_NS) {
+		usleep(POLITE_NS / NSEC_PER_USEC / 4);
+		now = clock_monotonic_ns();
+	}
+}
+
+static void ring(struct image_pager *p)
+{
+	uint64_t one = 1;
+
+	if (write(p->stop_fd, &one, sizeof(one)) < 0)
+		log_error("pager: %s", strerror(errno));
+}
+
+static void *prefetch_main(void *arg)
+{
+	struct image_pager *p = arg;
+	const struct image_reader *r = p->reader;
+	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+
+	pthread_setname_np(pthread_self(), "prefetch");
+	for (size_t i = 0; scratch && i < r->extents && !p->stop && !p->failed; i++) {
+		size_t e = r->by_offset[i];
+
+		if (p->state[e] != ABSENT)
+			continue;
+		be_polite(p);
+		if (claim(p, e) && load(p, e, scratch) < 0)
+			break;
+	}
+	ring(p); /* all is loaded, or nothing goes on */
+	return NULL;
+}
+
+/* ---- for the others ---- */
+
+uint64_t image_pager_left(const struct image_pager *p)
+{
+	return p ? p->left : 0;
+}
+
+static int await(struct image_pager *p, size_t i)
+{
+	SCOPED_LOCK(&p->lock);
+
+	while (p->state[i] == LOADING && !p->failed)
+		pthread_cond_wait(&p->cond, &p->lock);
+	return p->failed ? -EIO : 0;
+}
+
+int image_pager_finish(struct image_pager *p, const struct image_progress *progress, struct err *err)
+{
+	const struct image_reader *r = p->reader;
+	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+	uint64_t total = p->left;
+	int ret = scratch ? 0 : err_errno(err, -ENOMEM, "pager");
+
+	for (size_t i = 0; i < r->extents && ret == 0; i++) {
+		size_t e = r->by_offset[i];
+
+		if (p->state[e] == LOADED)
+			continue;
+		if (progress && progress->step)
+			ret = progress->step(progress->arg, total - MIN(p->left, total), total, err);
+		if (ret < 0)
+			return ret;
+		ret = claim(p, e) ? load(p, e, scratch) : await(p, e);
+	}
+	if (ret < 0 && p->failed)
+		*err = p->err;
+	ring(p);
+	return ret;
+}
+
+/* ---- life ---- */
+
+static int start_threads(struct image_pager *p, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&p->demand, NULL, demand_main, p);
+	if (r == 0) {
+		r = pthread_create(&p->prefetch, NULL, prefetch_main, p);
+		if (r) {
+			p->stop = true;
+			ring(p);
+			pthread_join(p->demand, NULL);
+		}
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	p->threads = r == 0;
+	return r ? err_errno(err, -r, "start the pager") : 0;
+}
+
+void image_pager_free(struct image_pager *p)
+{
+	if (!p)
+		return;
+	p->stop = true;
+	if (p->threads) {
+		ring(p);
+		pthread_join(p->prefetch, NULL);
+		pthread_join(p->demand, NULL);
+	}
+	close_fdp(&p->uffd);
+	close_fdp(&p->stop_fd);
+	image_reader_free(p->reader);
+	free((void *)p->state);
+	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->cond);
+	free(p);
+}
+
+static struct image_pager *alloc_pager(struct image_reader *r, const struct image_region *region, size_t n,
+				       const struct image_pager_events *events)
+{
+	struct image_pager *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->uffd = p->stop_fd = -1;
+	p->regions = n;
+	memcpy(p->region, region, n * sizeof(*region));
+	if (events)
+		p->events = *events;
+	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->cond, NULL);
+	p->state = calloc(r->extents + 1, sizeof(*p->state));
+	p->left = r->data_end - IMAGE_DATA_OFFSET;
+	return p;
+}
+
+int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n,
+		    const struct image_pager_events *events, struct image_pager **ret, struct err *err)
+{
+	_cleanup_(image_pager_freep) struct image_pager *p = NULL;
+	int e = image_same_regions(r, region, n, err);
+
+	if (e < 0)
+		return e;
+	p = alloc_pager(r, region, n, events);
+	if (!p || !p->state)
+		return err_errno(err, -ENOMEM, "pager");
+	p->uffd = open_uffd();
+	if (p->uffd < 0)
+		return err_errno(err, -EOPNOTSUPP, "lazy restore: userfaultfd");
+	p->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (p->stop_fd < 0)
+		return err_errno(err, -errno, "pager");
+	p->reader = r;
+	e = for_ranges(p, add_range);
+	e = e < 0 ? err_errno(err, e, "register memory with userfaultfd") : start_threads(p, err);
+	if (e < 0) {
+		p->reader = NULL; /* still the caller's */
+		return e;
+	}
+	*ret = take_ptr(p);
+	return 0;
+}

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lazy reading: what is touched is what was written, or the one who touches it never goes on. */
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/addr.h"
+#include "image/image.h"
+
+#define PAGE  NIDRA_PAGE_SIZE
+#define PAGES 8192u
+
+static char path[64];
+
+struct memory {
+	int fd;
+	struct image_region region;
+};
+
+static void memory_new(struct memory *m)
+{
+	m->fd = memfd_create("memory", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(m->fd, PAGES * PAGE), 0);
+	m->region = (struct image_region){ .kind = 1, .gpa = GIB, .bytes = PAGES * PAGE, .fd = m->fd };
+	m->region.hva = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	assert_ptr_not_equal(m->region.hva, MAP_FAILED);
+}
+
+static void memory_free(struct memory *m)
+{
+	munmap(m->region.hva, PAGES * PAGE);
+	close(m->fd);
+}
+
+/* What page @n has: runs of data, single pages, holes of all sizes. */
+static uint8_t content(unsigned int n)
+{
+	unsigned int part = n / 1024;
+
+	if (part == 3 || (part % 2 && n % 3))
+		return 0;
+	return (uint8_t)(n % 251 + 1);
+}
+
+static int setup(void **state)
+{
+	struct image_writer *w = NULL;
+	struct image_stats stats;
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	snprintf(path, sizeof(path), "/tmp/nidra-pager.%d", getpid());
+	memory_new(&m);
+	for (unsigned int n = 0; n < PAGES; n++)
+		if (content(n))
+			memset(m.region.hva + n * PAGE, content(n), PAGE);
+	assert_int_equal(image_writer_new(path, true, &w, &err), 0);
+	assert_int_equal(image_writer_memory(w, &m.region, 1, NULL, &err), 0);
+	assert_int_equal(image_writer_seal(w, &stats, &err), 0);
+	image_writer_free(w);
+	memory_free(&m);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return unlink(path);
+}
+
+struct seen {
+	_Atomic int loaded, failed;
+};
+
+static void on_loaded(void *arg)
+{
+	((struct seen *)arg)->loaded++;
+}
+
+static void on_failed(void *arg, const struct err *err)
+{
+	assert_int_equal(err->code, -EBADMSG);
+	usleep(20000); /* nobody who waits may go on before this is over */
+	((struct seen *)arg)->failed++;
+}
+
+static struct image_pager *start(struct memory *m, struct seen *seen)
+{
+	struct image_pager_events events = { .loaded = on_loaded, .failed = on_failed, .arg = seen };
+	struct image_reader *r = NULL;
+	struct image_pager *p = NULL;
+	struct err err = { 0 };
+
+	if (!image_pager_possible())
+		skip(); /* needs userfaultfd for faults in the kernel: root, or a sysctl */
+	*seen = (struct seen){ 0 };
+	memory_new(m);
+	assert_int_equal(image_reader_open(path, &r, &err), 0);
+	assert_int_equal(image_pager_new(r, &m->region, 1, &events, &p, &err), 0);
+	return p;
+}
+
+static bool is_page(const struct memory *m, unsigned int n)
+{
+	const uint8_t *p = m->region.hva + n * PAGE;
+
+	for (unsigned int i = 0; i < PAGE; i += 511)
+		if (p[i] != content(n))
+			return false;
+	return true;
+}
+
+static void test_what_is_touched_is_there(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p = start(&m, &seen);
+
+	(void)state;
+	for (unsigned int i = 0; i < PAGES; i++)
+		assert_true(is_page(&m, i * 2654435761u % PAGES));
+	image_pager_free(p);
+	assert_int_equal(seen.failed, 0);
+	memory_free(&m);
+}
+
+static void *toucher(void *arg)
+{
+	const struct memory *m = arg;
+	unsigned int seed = (unsigned int)(uintptr_t)&seed, bad = 0;
+
+	for (unsigned int i = 0; i < PAGES; i++)
+		bad += !is_page(m, (unsigned int)rand_r(&seed) % PAGES);
+	return (void *)(uintptr_t)bad;
+}
+
+static void test_many_touch_at_once(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p = start(&m, &seen);
+	struct err err = { 0 };
+	pthread_t thread[4];
+	void *bad;
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		pthread_create(&thread[i], NULL, toucher, &m);
+	assert_int_equal(image_pager_finish(p, NULL, &err), 0);
+	assert_int_equal(image_pager_left(p), 0);
+	for (int i = 0; i < 4; i++) {
+		pthread_join(thread[i], &bad);
+		assert_null(bad);
+	}
+	image_pager_free(p);
+	memory_free(&m);
+}
+
+/* What a guest wrote is never overwritten by what comes behind it. */
+static void test_what_is_written_stays(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p = start(&m, &seen);
+	struct err err = { 0 };
+
+	(void)state;
+	for (unsigned int n = PAGES; n-- > 0;)
+		m.region.hva[n * PAGE + 8] = 0xee;
+	assert_int_equal(image_pager_finish(p, NULL, &err), 0);
+	for (unsigned int n = 0; n < PAGES; n++) {
+		assert_int_equal(m.region.hva[n * PAGE + 8], 0xee);
+		assert_int_equal(m.region.hva[n * PAGE], content(n));
+	}
+	image_pager_free(p);
+	memory_free(&m);
+}
+
+static void test_it_comes_by_itself(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p = start(&m, &seen);
+
+	(void)state;
+	while (!seen.loaded)
+		usleep(1000);
+	assert_int_equal(image_pager_left(p), 0);
+	unlink(path); /* nothing needs it any more */
+	for (unsigned int n = 0; n < PAGES; n++)
+		assert_true(is_page(&m, n));
+	image_pager_free(p);
+	memory_free(&m);
+	setup(state);
+}
+
+static void test_pages_given_back_are_zero(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p = start(&m, &seen);
+	uint8_t *page = m.region.hva;
+
+	(void)state;
+	assert_int_equal(*page, content(0));
+	assert_int_equal(fallocate(m.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE), 0);
+	assert_int_equal(*(volatile uint8_t *)page, 0);
+	image_pager_free(p);
+	memory_free(&m);
+}
+
+static void alter(long at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t b;
+
+	assert_int_equal(pread(fd, &b, 1, at), 1);
+	b ^= 0x10;
+	assert_int_equal(pwrite(fd, &b, 1, at), 1);
+	close(fd);
+}
+
+static void test_altered_memory_stops_all(void **state)
+{
+	struct seen seen;
+	struct memory m;
+	struct image_pager *p;
+	struct err err = { 0 };
+
+	(void)state;
+	alter(IMAGE_DATA_OFFSET + 5 * PAGE);
+	p = start(&m, &seen);
+	assert_int_not_equal(*(volatile uint8_t *)(m.region.hva + 5 * PAGE), content(5) ^ 0x10);
+	assert_int_equal(seen.failed, 1);
+	assert_int_equal(image_pager_finish(p, NULL, &err), -EIO);
+	assert_non_null(strstr(err.msg, "altered"));
+	image_pager_free(p);
+	assert_int_equal(seen.failed, 1);
+	assert_int_equal(seen.loaded, 0);
+	memory_free(&m);
+	alter(IMAGE_DATA_OFFSET + 5 * PAGE);
+}
+
+static void test_it_can_be_left_at_any_time(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 50; i++) {
+		struct seen seen;
+		struct memory m;
+		struct image_pager *p = start(&m, &seen);
+
+		if (i % 2)
+			assert_true(is_page(&m, (unsigned int)i * 97));
+		usleep((useconds_t)i * 40);
+		image_pager_free(p);
+		memory_free(&m);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_is_touched_is_there),
+		cmocka_unit_test(test_many_touch_at_once),
+		cmocka_unit_test(test_what_is_written_stays),
+		cmocka_unit_test(test_it_comes_by_itself),
+		cmocka_unit_test(test_pages_given_back_are_zero),
+		cmocka_unit_test(test_altered_memory_stops_all),
+		cmocka_unit_test(test_it_can_be_left_at_any_time),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
