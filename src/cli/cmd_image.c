@@ -7,8 +7,8 @@
 #include "cli/cli.h"
 #include "image/image.h"
 
-static const char *const record_names[] = { "?",   "METADATA", "MACHINE", "VCPU", "XEN",
-					    "XENSTORE", "REGIONS",  "EXTENTS", "END" };
+static const char *const record_names[] = { "?",	      "METADATA", "MACHINE", "VCPU", "XEN",	"XENSTORE", "REGIONS",
+					    "EXTENTS (1)", "END",	  "EXTENTS", "MAP",  "PARENT" };
 
 static json_t *metadata(struct image_reader *r)
 {

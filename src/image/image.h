@@ -18,11 +18,13 @@
 #include "base/err.h"
 #include "image/format.h"
 
-/* A piece of guest memory. Pages beyond what @fd has allocated count as zero without being read. */
+struct pageset;
+
+/* A piece of guest memory. All are in one memfd; a page's number is its offset there / 4096. */
 struct image_region {
 	uint32_t kind; /* the caller's; compared on reading */
 	uint64_t gpa, bytes;
-	int fd; /* memfd that backs it */
+	int fd;
 	uint64_t fd_offset;
 	uint8_t *hva; /* and where it is mapped */
 };
@@ -35,24 +37,49 @@ struct image_progress {
 
 struct image_stats {
 	uint64_t file_bytes;
-	uint64_t memory_bytes; /* stored */
-	uint64_t zero_bytes;   /* elided */
-	uint64_t extents;
+	uint64_t memory_bytes; /* of guest memory: stored (writing: in this file; reading: in it and its parents) */
+	uint64_t zero_bytes;   /* of guest memory: zero (not known while writing a child) */
+	uint64_t extents;      /* in this file */
+	uint64_t files;	       /* with its parents */
+	struct image_digest id;
 };
 
 /* ---- writing ---- */
 
 struct image_writer;
 
-/* -EEXIST if @path is there and !@replace. */
-int image_writer_new(const char *path, bool replace, struct image_writer **ret, struct err *err);
+struct image_options {
+	bool replace; /* an existing file; else -EEXIST */
+	enum image_codec codec;
+	int level; /* 0: the codec's default */
+	const char *parent; /* what is not written is as in this image; NULL: is zero */
+};
+
+/* @options NULL: all zero. */
+int image_writer_new(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err);
 /* Takes back everything that is not sealed. */
 void image_writer_free(struct image_writer *w);
 DEFINE_CLEANUP(struct image_writer *, image_writer_free)
 
 int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags,
 			const void *body, size_t len, struct err *err);
-/* Once. The memory must not change meanwhile. */
+/* Which memory there is. Once, and first. */
+int image_writer_regions(struct image_writer *w, const struct image_region *region, size_t n, struct err *err);
+
+/* Where pages are read from; NULL: the regions. */
+struct image_source {
+	void (*read)(void *arg, uint64_t page, void *dst); /* any thread */
+	void *arg;
+};
+/*
+ * The pages of @set as they are now; what was written of them before does not count any more. The
+ * guest may run: then a page is as it was at some moment of this, or torn.
+ */
+int image_writer_pages(struct image_writer *w, const struct pageset *set, const struct image_source *source,
+		       const struct image_progress *progress, struct err *err);
+/* Pages that are not holes in their memfd, allocated: free(). NULL: no memory. */
+struct pageset *image_pages_in_use(const struct image_region *region, size_t n);
+/* All of these at once, for memory that stands still. */
 int image_writer_memory(struct image_writer *w, const struct image_region *region, size_t n,
 			const struct image_progress *progress, struct err *err);
 /* On the disk, complete, under its name: in that order. */
@@ -62,6 +89,7 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 
 struct image_reader;
 
+/* With its parents. */
 int image_reader_open(const char *path, struct image_reader **ret, struct err *err);
 /* The same of an open file; the reader owns @fd. @name is for messages. */
 int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err);
@@ -73,6 +101,8 @@ int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance
 			size_t *ret_len);
 /* All records in file order, for tools; NULL behind the last. */
 const struct image_record *image_reader_next(struct image_reader *r, const struct image_record *prev);
+/* Name of the image (0), its parent (1), and so on; NULL behind the last. */
+const char *image_reader_file(const struct image_reader *r, size_t i);
 void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
 
 /*
@@ -107,8 +137,13 @@ uint64_t image_pager_left(const struct image_pager *p);
 /* Loads all that is left, now. */
 int image_pager_finish(struct image_pager *p, const struct image_progress *progress, struct err *err);
 
-/* Checks every extent. */
+/* Checks every extent, of its parents too. */
 int image_reader_verify(struct image_reader *r, const struct image_progress *progress, struct err *err);
+
+/* What tells an image from all others, without checking all of it. */
+int image_id(const char *path, struct image_digest *ret, struct err *err);
+/* How @child calls its parent: by its name if they share a folder, else by its path. Allocated; NULL: errno. */
+char *image_parent_name(const char *parent, const char *child);
 
 /* Digest of @len bytes, as the format has them. */
 struct image_digest image_digest(const void *buf, size_t len);

@@ -8,6 +8,7 @@
 #include "image/image.h"
 
 #define IMAGE_REGIONS_MAX 16
+#define IMAGE_PAGES_MAX	  (IMAGE_EXTENT_MAX / IMAGE_ALIGN) /* in one extent */
 
 /* digest.c */
 struct image_digest image_record_digest(const struct image_record *head, const void *body);
@@ -20,8 +21,10 @@ bool image_digest_equal(const struct image_digest *a, const struct image_digest 
 struct image_work {
 	uint64_t count;
 	int (*work)(void *arg, uint64_t number, void *scratch, struct err *err);
-	size_t scratch; /* bytes that each thread keeps for @work; 0: none. Memory that is new for every
-			   piece would be faulted in for every piece. */
+	/* What each thread keeps for @work: memory that is new for every piece would be faulted in
+	 * for every piece. NULL: no memory. */
+	void *(*scratch_new)(void);
+	void (*scratch_free)(void *scratch);
 	void *arg;
 	uint64_t total; /* bytes, for progress */
 	_Atomic uint64_t done;

@@ -75,6 +75,17 @@ bool image_pager_possible(void)
 	return fd >= 0;
 }
 
+/* The @i-th piece by rising gpa. */
+static const struct image_piece *piece_at(const struct image_reader *r, size_t i)
+{
+	return &r->piece[r->by_gpa[i]];
+}
+
+static uint64_t piece_bytes(const struct image_piece *p)
+{
+	return p->pages * (uint64_t)IMAGE_ALIGN;
+}
+
 static void wake(struct image_pager *p, const uint8_t *hva, uint64_t bytes)
 {
 	struct uffdio_range range = { .start = (uintptr_t)hva, .len = bytes };
@@ -85,15 +96,20 @@ static void wake(struct image_pager *p, const uint8_t *hva, uint64_t bytes)
 static int for_ranges(struct image_pager *p, int (*call)(struct image_pager *p, uint8_t *hva, uint64_t bytes))
 {
 	const struct image_reader *r = p->reader;
-	size_t e = 0;
+	size_t i = 0;
 
-	while (e < r->extents) {
-		const struct image_region *g = image_region_at(p->region, p->regions, r->extent[e].gpa);
-		uint64_t start = r->extent[e].gpa, end = start + r->extent[e].bytes;
+	while (i < r->pieces) {
+		const struct image_piece *e = piece_at(r, i);
+		const struct image_region *g = image_region_at(p->region, p->regions, e->gpa);
+		uint64_t start = e->gpa, end = start + piece_bytes(e);
 		int ret;
 
-		for (e++; e < r->extents && r->extent[e].gpa < g->gpa + g->bytes && r->extent[e].gpa < end + GAP_MIN; e++)
-			end = r->extent[e].gpa + r->extent[e].bytes;
+		for (i++; i < r->pieces; i++) {
+			e = piece_at(r, i);
+			if (e->gpa >= g->gpa + g->bytes || e->gpa >= end + GAP_MIN)
+				break;
+			end = e->gpa + piece_bytes(e);
+		}
 		ret = call(p, g->hva + (start - g->gpa), end - start);
 		if (ret < 0)
 			return ret;
@@ -120,6 +136,11 @@ static int remove_range(struct image_pager *p, uint8_t *hva, uint64_t bytes)
 
 /* ---- loading ---- */
 
+static void scratch_freep(struct image_scratch **s)
+{
+	image_scratch_free(*s);
+}
+
 static int fail(struct image_pager *p, int r, const struct err *err)
 {
 	pthread_mutex_lock(&p->lock);
@@ -131,26 +152,36 @@ static int fail(struct image_pager *p, int r, const struct err *err)
 	return r;
 }
 
-/* Extent @i is ours. */
-static int load(struct image_pager *p, size_t i, void *scratch)
+static void wake_extent(struct image_pager *p, uint32_t extent)
 {
-	const struct image_extent *e = &p->reader->extent[i];
-	const struct image_region *g = image_region_at(p->region, p->regions, e->gpa);
+	const struct image_reader *r = p->reader;
+
+	for (uint32_t i = r->first_piece[extent]; i < r->first_piece[extent + 1]; i++) {
+		const struct image_piece *e = &r->piece[i];
+		const struct image_region *g = image_region_at(p->region, p->regions, e->gpa);
+
+		wake(p, g->hva + (e->gpa - g->gpa), piece_bytes(e));
+	}
+}
+
+/* @extent is ours. */
+static int load(struct image_pager *p, uint32_t extent, struct image_scratch *scratch)
+{
 	struct err err = { 0 };
-	int r = image_extent_load(p->reader, e, g, scratch, &err);
+	int r = image_extent_load(p->reader, extent, p->region, p->regions, scratch, &err);
 
 	if (r < 0)
 		return fail(p, r, &err); /* it stays LOADING: nobody may have it */
 	pthread_mutex_lock(&p->lock);
-	p->state[i] = LOADED;
-	p->left -= e->bytes;
+	p->state[extent] = LOADED;
+	p->left -= image_extent_bytes(p->reader, extent);
 	pthread_cond_broadcast(&p->cond);
 	pthread_mutex_unlock(&p->lock);
-	wake(p, g->hva + (e->gpa - g->gpa), e->bytes);
+	wake_extent(p, extent);
 	return 0;
 }
 
-static bool claim(struct image_pager *p, size_t i)
+static bool claim(struct image_pager *p, uint32_t i)
 {
 	uint8_t absent = ABSENT;
 
@@ -159,20 +190,20 @@ static bool claim(struct image_pager *p, size_t i)
 
 /* ---- what is touched ---- */
 
-/* Extent that has @gpa, or SIZE_MAX. */
-static size_t extent_at(const struct image_reader *r, uint64_t gpa)
+/* Extent that has @gpa, or UINT32_MAX. */
+static uint32_t extent_at(const struct image_reader *r, uint64_t gpa)
 {
-	size_t low = 0, high = r->extents;
+	size_t low = 0, high = r->pieces;
 
 	while (low < high) {
 		size_t mid = low + (high - low) / 2;
 
-		if (r->extent[mid].gpa + r->extent[mid].bytes <= gpa)
+		if (piece_at(r, mid)->gpa + piece_bytes(piece_at(r, mid)) <= gpa)
 			low = mid + 1;
 		else
 			high = mid;
 	}
-	return low < r->extents && r->extent[low].gpa <= gpa ? low : SIZE_MAX;
+	return low < r->pieces && piece_at(r, low)->gpa <= gpa ? piece_at(r, low)->extent : UINT32_MAX;
 }
 
 /* A page that the image has not, or one that was given back since (ballooning). */
@@ -184,10 +215,10 @@ static void zero_page(struct image_pager *p, uint64_t address)
 		wake(p, (const uint8_t *)(uintptr_t)address, IMAGE_ALIGN);
 }
 
-static int touched(struct image_pager *p, uint64_t address, void *scratch)
+static int touched(struct image_pager *p, uint64_t address, struct image_scratch *scratch)
 {
 	uint64_t page = address & ~(uint64_t)(IMAGE_ALIGN - 1);
-	size_t i = SIZE_MAX;
+	uint32_t i = UINT32_MAX;
 
 	p->touched_ns = clock_monotonic_ns();
 	for (size_t k = 0; k < p->regions; k++) {
@@ -196,7 +227,7 @@ static int touched(struct image_pager *p, uint64_t address, void *scratch)
 		if (page >= (uintptr_t)p->region[k].hva && at < p->region[k].bytes)
 			i = extent_at(p->reader, p->region[k].gpa + at);
 	}
-	if (i == SIZE_MAX || p->state[i] == LOADED)
+	if (i == UINT32_MAX || p->state[i] == LOADED)
 		zero_page(p, page);
 	else if (claim(p, i))
 		return load(p, i, scratch);
@@ -212,7 +243,7 @@ static void give_up(struct image_pager *p)
 	for_ranges(p, remove_range);
 }
 
-static void serve(struct image_pager *p, void *scratch)
+static void serve(struct image_pager *p, struct image_scratch *scratch)
 {
 	struct pollfd fds[] = { { .fd = p->uffd, .events = POLLIN }, { .fd = p->stop_fd, .events = POLLIN } };
 	struct uffd_msg msg;
@@ -232,7 +263,7 @@ static void serve(struct image_pager *p, void *scratch)
 static void *demand_main(void *arg)
 {
 	struct image_pager *p = arg;
-	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+	_cleanup_(scratch_freep) struct image_scratch *scratch = image_scratch_new();
 	struct err err = { 0 };
 
 	pthread_setname_np(pthread_self(), "pager");
@@ -274,12 +305,10 @@ static void *prefetch_main(void *arg)
 {
 	struct image_pager *p = arg;
 	const struct image_reader *r = p->reader;
-	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+	_cleanup_(scratch_freep) struct image_scratch *scratch = image_scratch_new();
 
 	pthread_setname_np(pthread_self(), "prefetch");
-	for (size_t i = 0; scratch && i < r->extents && !p->stop && !p->failed; i++) {
-		size_t e = r->by_offset[i];
-
+	for (uint32_t e = 0; scratch && e < r->extents && !p->stop && !p->failed; e++) {
 		if (p->state[e] != ABSENT)
 			continue;
 		be_polite(p);
@@ -297,7 +326,7 @@ uint64_t image_pager_left(const struct image_pager *p)
 	return p ? p->left : 0;
 }
 
-static int await(struct image_pager *p, size_t i)
+static int await(struct image_pager *p, uint32_t i)
 {
 	SCOPED_LOCK(&p->lock);
 
@@ -309,13 +338,11 @@ static int await(struct image_pager *p, size_t i)
 int image_pager_finish(struct image_pager *p, const struct image_progress *progress, struct err *err)
 {
 	const struct image_reader *r = p->reader;
-	_cleanup_free_ void *scratch = malloc(IMAGE_EXTENT_MAX);
+	_cleanup_(scratch_freep) struct image_scratch *scratch = image_scratch_new();
 	uint64_t total = p->left;
 	int ret = scratch ? 0 : err_errno(err, -ENOMEM, "pager");
 
-	for (size_t i = 0; i < r->extents && ret == 0; i++) {
-		size_t e = r->by_offset[i];
-
+	for (uint32_t e = 0; e < r->extents && ret == 0; e++) {
 		if (p->state[e] == LOADED)
 			continue;
 		if (progress && progress->step)
@@ -386,8 +413,8 @@ static struct image_pager *alloc_pager(struct image_reader *r, const struct imag
 		p->events = *events;
 	pthread_mutex_init(&p->lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
-	p->state = calloc(r->extents + 1, sizeof(*p->state));
-	p->left = r->data_end - IMAGE_DATA_OFFSET;
+	p->state = calloc((size_t)r->extents + 1, sizeof(*p->state));
+	p->left = r->bytes;
 	return p;
 }
 

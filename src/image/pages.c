@@ -1,36 +1,69 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest memory into extents: runs of pages that are not zero, written straight from the guest's
- * mapping by several threads. Memory that was never touched is not looked at: the memfd has holes
- * there.
+ * Guest memory into extents: pages that are not zero, some at a time, packed and written by several
+ * threads. Each page goes through a copy, because the guest may run meanwhile: what is digested,
+ * packed and written is the same whatever it does. A page that is written again takes a new place;
+ * the old one stays in the file, and nothing leads to it.
  */
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "base/io.h"
+#include "base/pageset.h"
+#include "image/codec.h"
 #include "image/writer.h"
 
-#define CHUNK	  (UINT64_C(8) << 20) /* one piece of work */
+#define PAGE	     ((uint64_t)IMAGE_ALIGN)
+#define CHUNK_PAGES  UINT64_C(2048) /* one piece of work */
 /* A page that is touched in a lazy restore brings its whole extent. */
-#define EXTENT	  (UINT64_C(128) << 10)
-#define PAGE	  ((uint64_t)IMAGE_ALIGN)
-#define WORDS	  (IMAGE_ALIGN / sizeof(uint64_t))
+#define EXTENT_PAGES (1u << PLACE_BITS)
+#define WORDS	     (IMAGE_ALIGN / sizeof(uint64_t))
 
-struct scan {
+/* One call of image_writer_pages(). */
+struct pass {
 	struct image_writer *w;
-	const struct image_region *region;
-	size_t n;
+	const struct pageset *set;
+	const struct image_source *source;
 	uint64_t first_chunk[IMAGE_REGIONS_MAX + 1]; /* of each region */
 	struct image_work *work;
-	pthread_mutex_t lock; /* the writer's extents and data_end */
 };
+
+/* What a thread gathers. */
+struct batch {
+	struct codec *codec;
+	uint64_t page[EXTENT_PAGES];
+	unsigned int n;
+	uint8_t raw[EXTENT_PAGES * IMAGE_ALIGN], packed[EXTENT_PAGES * IMAGE_ALIGN];
+};
+
+static void batch_free(void *arg)
+{
+	struct batch *b = arg;
+
+	if (b)
+		codec_free(b->codec);
+	free(b);
+}
+
+static void *batch_new(void)
+{
+	struct batch *b = malloc(sizeof(*b));
+
+	if (!b)
+		return NULL;
+	b->n = 0;
+	b->codec = codec_new();
+	if (b->codec)
+		return b;
+	free(b);
+	return NULL;
+}
 
 /* Most pages that are not zero show it in their first words. */
 static bool page_is_zero(const uint8_t *page)
 {
-	const uint64_t *p = (const uint64_t *)page;
+	const uint64_t *p = (const uint64_t *)(const void *)page;
 
 	for (size_t i = 0; i < WORDS; i += 8)
 		if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
@@ -39,124 +72,200 @@ static bool page_is_zero(const uint8_t *page)
 }
 
 /* A place in the index and in the file; -ENOMEM. */
-static int add_extent(struct scan *s, const struct image_extent *e, uint64_t *ret_offset)
+static int add_extent(struct image_writer *w, struct image_extent *e, size_t *ret_number)
 {
-	struct image_writer *w = s->w;
-	SCOPED_LOCK(&s->lock);
+	SCOPED_LOCK(&w->lock);
 
 	if (w->extents == w->extents_cap) {
 		size_t cap = w->extents_cap * 2 + 1024;
 		struct image_extent *grown = realloc(w->extent, cap * sizeof(*grown));
 
-		if (!grown)
+		if (!grown || cap > PLACE_EXTENTS_MAX) {
+			w->extent = grown ?: w->extent;
 			return -ENOMEM;
+		}
 		w->extent = grown;
 		w->extents_cap = cap;
 	}
-	*ret_offset = w->data_end;
-	w->extent[w->extents] = *e;
-	w->extent[w->extents++].offset = w->data_end;
+	e->offset = w->data_end;
+	*ret_number = w->extents;
+	w->extent[w->extents++] = *e;
 	w->data_end += e->bytes;
 	return 0;
 }
 
-static int write_extent(struct scan *s, const struct image_region *g, uint64_t start, uint64_t bytes,
-			struct err *err)
+static int write_batch(struct image_writer *w, struct batch *b, struct err *err)
 {
-	struct image_extent e = { .gpa = g->gpa + start,
-				  .bytes = bytes,
-				  .digest = image_digest(g->hva + start, bytes) };
-	uint64_t offset;
-	int r = add_extent(s, &e, &offset);
+	size_t raw = b->n * PAGE, packed = codec_pack(b->codec, w->codec, w->level, b->raw, raw, b->packed), number;
+	const void *data = packed ? b->packed : b->raw;
+	struct image_extent e = { .bytes = (uint32_t)(packed ?: raw),
+				  .pages = (uint16_t)b->n,
+				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE,
+				  .digest = image_digest(data, packed ?: raw) };
+	int r = add_extent(w, &e, &number);
 
 	if (r < 0)
-		return err_errno(err, r, "index of %s", s->w->path);
-	r = io_pwrite_full(s->w->fd, g->hva + start, bytes, offset);
-	return r < 0 ? err_errno(err, r, "write %s (after %" PRIu64 " MiB)", s->w->path, offset >> 20) : 0;
+		return err_errno(err, r, "index of %s", w->path);
+	r = io_pwrite_full(w->fd, data, e.bytes, e.offset);
+	if (r < 0)
+		return err_errno(err, r, "write %s (after %" PRIu64 " MiB)", w->path, e.offset >> 20);
+	for (unsigned int i = 0; i < b->n; i++)
+		w->place[b->page[i]] = place_of(number, i);
+	b->n = 0;
+	return 0;
 }
 
-/* [start, end) of a region has been touched, at least in part. */
-static int scan_range(struct scan *s, const struct image_region *g, uint64_t start, uint64_t end,
-		      struct err *err)
+static void read_page(const struct pass *p, const struct image_region *g, uint64_t page, uint8_t *dst)
 {
-	uint64_t run = start;
-	int r = 0;
-
-	for (uint64_t at = start; at < end && r == 0; at += PAGE) {
-		bool zero = page_is_zero(g->hva + at);
-
-		if (!zero && at + PAGE - run < EXTENT && at + PAGE < end)
-			continue;
-		if (!zero)
-			r = write_extent(s, g, run, at + PAGE - run, err);
-		else if (at > run)
-			r = write_extent(s, g, run, at - run, err);
-		run = at + PAGE;
-	}
-	return r;
+	if (p->source)
+		p->source->read(p->source->arg, page, dst);
+	else
+		memcpy(dst, g->hva + (page * PAGE - g->fd_offset), PAGE);
 }
 
-static int scan_chunk(void *arg, uint64_t number, void *scratch, struct err *err)
+static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *err)
 {
-	struct scan *s = arg;
-	const struct image_region *g = s->region;
-	uint64_t start, end, at;
+	struct pass *p = arg;
+	struct batch *b = scratch;
+	const struct image_region *g = p->w->region;
+	uint64_t page, end, pages = 0;
 	int r = 0;
 
-	(void)scratch;
-	while (number >= s->first_chunk[g - s->region + 1])
+	while (number >= p->first_chunk[g - p->w->region + 1])
 		g++;
-	start = (number - s->first_chunk[g - s->region]) * CHUNK;
-	end = MIN(start + CHUNK, g->bytes);
-	at = start;
-	while (at < end && r == 0) {
-		off_t data = lseek(g->fd, (off_t)(g->fd_offset + at), SEEK_DATA), hole;
+	page = g->fd_offset / PAGE + (number - p->first_chunk[g - p->w->region]) * CHUNK_PAGES;
+	end = MIN(page + CHUNK_PAGES, (g->fd_offset + g->bytes) / PAGE);
+	while (r == 0 && (page = pageset_next(p->set, page, end)) < end) {
+		uint8_t *dst = b->raw + b->n * PAGE;
 
-		if (data < 0 && errno != ENXIO)
-			return err_errno(err, -errno, "look for guest memory in use");
-		if (data < 0 || (uint64_t)data >= g->fd_offset + end)
-			break;
-		hole = lseek(g->fd, data, SEEK_HOLE);
-		at = ((uint64_t)data - g->fd_offset) & ~(PAGE - 1);
-		r = scan_range(s, g, at, MIN(end, (uint64_t)hole - g->fd_offset), err);
-		at = (uint64_t)hole - g->fd_offset;
+		read_page(p, g, page, dst);
+		if (page_is_zero(dst))
+			p->w->place[page] = PLACE_ZERO;
+		else
+			b->page[b->n++] = page;
+		if (b->n == EXTENT_PAGES)
+			r = write_batch(p->w, b, err);
+		page++;
+		pages++;
 	}
-	s->work->done += end - start;
+	if (r == 0 && b->n)
+		r = write_batch(p->w, b, err);
+	p->work->done += pages * PAGE;
 	return r;
+}
+
+int image_writer_pages(struct image_writer *w, const struct pageset *set, const struct image_source *source,
+		       const struct image_progress *progress, struct err *err)
+{
+	struct image_work work = { .work = write_chunk,
+				   .scratch_new = batch_new,
+				   .scratch_free = batch_free,
+				   .total = pageset_count(set) * PAGE,
+				   .progress = progress };
+	struct pass p = { .w = w, .set = set, .source = source, .work = &work };
+
+	for (size_t i = 0; i < w->regions; i++) {
+		p.first_chunk[i] = work.count;
+		work.count += (w->region[i].bytes / PAGE + CHUNK_PAGES - 1) / CHUNK_PAGES;
+	}
+	p.first_chunk[w->regions] = work.count;
+	work.arg = &p;
+	return image_work_run(&work, err);
 }
 
 static int by_gpa(const void *a, const void *b)
 {
-	const struct image_extent *x = a, *y = b;
+	const struct image_region *x = a, *y = b;
 
 	return x->gpa < y->gpa ? -1 : x->gpa > y->gpa;
+}
+
+int image_writer_regions(struct image_writer *w, const struct image_region *region, size_t n, struct err *err)
+{
+	if (n > IMAGE_REGIONS_MAX || w->regions)
+		return err_set(err, -EINVAL, "%s: too many memory regions", w->path);
+	memcpy(w->region, region, n * sizeof(*region));
+	qsort(w->region, n, sizeof(*region), by_gpa);
+	w->regions = n;
+	for (size_t i = 0; i < n; i++) {
+		w->memory_bytes += region[i].bytes;
+		w->pages = MAX(w->pages, (region[i].fd_offset + region[i].bytes) / PAGE);
+	}
+	w->place = calloc(w->pages + 1, sizeof(*w->place));
+	return w->place ? 0 : err_errno(err, -ENOMEM, "index of %s", w->path);
+}
+
+struct pageset *image_pages_in_use(const struct image_region *region, size_t n)
+{
+	struct pageset *set;
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < n; i++)
+		pages = MAX(pages, (region[i].fd_offset + region[i].bytes) / PAGE);
+	set = pageset_new(pages);
+	for (size_t i = 0; set && i < n; i++) {
+		uint64_t at = region[i].fd_offset, end = at + region[i].bytes;
+
+		while (at < end) {
+			off_t data = lseek(region[i].fd, (off_t)at, SEEK_DATA), hole;
+
+			if (data < 0 || (uint64_t)data >= end)
+				break;
+			hole = lseek(region[i].fd, data, SEEK_HOLE);
+			at = MIN((uint64_t)hole, end);
+			pageset_add(set, (uint64_t)data / PAGE, (at - (uint64_t)data + PAGE - 1) / PAGE);
+		}
+	}
+	return set;
 }
 
 int image_writer_memory(struct image_writer *w, const struct image_region *region, size_t n,
 			const struct image_progress *progress, struct err *err)
 {
-	struct image_work work = { .work = scan_chunk, .progress = progress };
-	struct scan s = { .w = w, .region = region, .n = n, .work = &work };
-	int r;
+	_cleanup_free_ struct pageset *set = image_pages_in_use(region, n);
+	int r = set ? 0 : err_errno(err, -ENOMEM, "index of %s", w->path);
 
-	if (n > IMAGE_REGIONS_MAX || w->regions)
-		return err_set(err, -EINVAL, "%s: too many memory regions", w->path);
-	for (size_t i = 0; i < n; i++) {
-		w->region[i] = (struct image_region_entry){ .kind = region[i].kind,
-							    .gpa = region[i].gpa,
-							    .bytes = region[i].bytes };
-		s.first_chunk[i] = work.count;
-		work.count += (region[i].bytes + CHUNK - 1) / CHUNK;
-		work.total += region[i].bytes;
+	r = r ?: image_writer_regions(w, region, n, err);
+	return r ?: image_writer_pages(w, set, NULL, progress, err);
+}
+
+/* ---- the map ---- */
+
+static bool continues(const struct image_run *run, image_place place)
+{
+	if (place == PLACE_ZERO)
+		return run->extent == IMAGE_RUN_ZERO;
+	return run->extent != IMAGE_RUN_ZERO && run->first + run->pages < EXTENT_PAGES &&
+	       place == place_of(run->extent, run->first + run->pages);
+}
+
+static void map_region(struct image_writer *w, const struct image_region *g, struct bytes_writer *ret)
+{
+	struct image_run run = { 0 };
+
+	for (uint64_t i = 0; i < g->bytes / PAGE; i++) {
+		image_place place = w->place[g->fd_offset / PAGE + i];
+
+		if (place == PLACE_ZERO && !w->parent)
+			place = PLACE_NONE;
+		w->stored_bytes += place > PLACE_ZERO ? PAGE : 0;
+		if (run.pages && place != PLACE_NONE && continues(&run, place)) {
+			run.pages++;
+			continue;
+		}
+		if (run.pages)
+			bytes_put(ret, &run, sizeof(run));
+		run = (struct image_run){ .gpa = g->gpa + i * PAGE, .pages = place != PLACE_NONE };
+		run.extent = place == PLACE_ZERO ? IMAGE_RUN_ZERO : (place >> PLACE_BITS) - 1;
+		run.first = place == PLACE_ZERO ? 0 : place % EXTENT_PAGES;
 	}
-	s.first_chunk[n] = work.count;
-	w->regions = n;
-	w->memory_bytes = work.total;
-	work.arg = &s;
-	pthread_mutex_init(&s.lock, NULL);
-	r = image_work_run(&work, err);
-	pthread_mutex_destroy(&s.lock);
-	if (r == 0 && w->extents)
-		qsort(w->extent, w->extents, sizeof(w->extent[0]), by_gpa);
-	return r;
+	if (run.pages)
+		bytes_put(ret, &run, sizeof(run));
+}
+
+int image_writer_map(struct image_writer *w, struct bytes_writer *ret, struct err *err)
+{
+	for (size_t i = 0; i < w->regions; i++)
+		map_region(w, &w->region[i], ret);
+	return ret->failed ? err_errno(err, -ENOMEM, "index of %s", w->path) : 0;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Header and records. Every length and order of an image is checked here, and nowhere else. */
+/* Header and records of one file: every length and order is checked here. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -10,48 +10,49 @@
 #include "base/io.h"
 #include "image/reader.h"
 
-void image_reader_free(struct image_reader *r)
+void image_file_free(struct image_file *f)
 {
-	if (!r)
+	if (!f)
 		return;
-	close_fdp(&r->fd);
-	free(r->records);
-	free(r->by_offset);
-	free(r->name);
-	free(r);
+	close_fdp(&f->fd);
+	free(f->records);
+	free(f->made[0]);
+	free(f->made[1]);
+	free(f->name);
+	free(f);
 }
 
-#define BAD(r, err, ...) image_bad(r, err, __VA_ARGS__)
+#define BAD(f, err, ...) image_bad(f, err, __VA_ARGS__)
 
-int image_bad(const struct image_reader *r, struct err *err, const char *what)
+int image_bad(const struct image_file *f, struct err *err, const char *what)
 {
-	return err_set(err, -EBADMSG, "%s is damaged: %s", r->name, what);
+	return err_set(err, -EBADMSG, "%s is damaged: %s", f->name, what);
 }
 
-static int check_header(struct image_reader *r, const struct image_header *h, uint64_t size, struct err *err)
+static int check_header(struct image_file *f, const struct image_header *h, uint64_t size, struct err *err)
 {
 	struct image_digest digest = image_digest(h, offsetof(struct image_header, digest));
 
 	if (memcmp(h->magic, IMAGE_MAGIC, sizeof(h->magic)))
-		return err_set(err, -EINVAL, "%s is not an image of nidra", r->name);
+		return err_set(err, -EINVAL, "%s is not an image of nidra", f->name);
 	if (h->version > IMAGE_VERSION)
 		return err_set(err, -EOPNOTSUPP,
-			       "%s was made by a newer nidra: its format is %u, this one reads up to %u", r->name,
+			       "%s was made by a newer nidra: its format is %u, this one reads up to %u", f->name,
 			       h->version, IMAGE_VERSION);
 	if (!image_digest_equal(&digest, &h->digest))
-		return BAD(r, err, "its header was altered");
-	if (h->required)
+		return BAD(f, err, "its header was altered");
+	if (h->required & ~(uint64_t)(h->version == 1 ? 0 : IMAGE_FEATURES))
 		return err_set(err, -EOPNOTSUPP,
-			       "%s needs features that this nidra does not know (bits 0x%" PRIx64 ")", r->name,
-			       h->required);
-	if (h->version != IMAGE_VERSION || h->header_len != IMAGE_HEADER_LEN)
-		return BAD(r, err, "its header makes no sense");
+			       "%s needs features that this nidra does not know (bits 0x%" PRIx64 ")", f->name,
+			       h->required & ~(uint64_t)(h->version == 1 ? 0 : IMAGE_FEATURES));
+	if (!h->version || h->header_len != IMAGE_HEADER_LEN)
+		return BAD(f, err, "its header makes no sense");
 	if (h->file_len != size)
-		return err_set(err, -EBADMSG, "%s is damaged: it has %" PRIu64 " bytes of %" PRIu64, r->name, size,
+		return err_set(err, -EBADMSG, "%s is damaged: it has %" PRIu64 " bytes of %" PRIu64, f->name, size,
 			       h->file_len);
 	if (h->records_offset < IMAGE_DATA_OFFSET || h->records_offset % IMAGE_ALIGN ||
 	    h->records_offset > size || size - h->records_offset > IMAGE_RECORDS_MAX)
-		return BAD(r, err, "its header makes no sense");
+		return BAD(f, err, "its header makes no sense");
 	return 0;
 }
 
@@ -63,80 +64,82 @@ static bool all_zero(const uint8_t *p, size_t len)
 	return true;
 }
 
-static int read_header(struct image_reader *r, struct err *err)
+static int read_header(struct image_file *f, struct err *err)
 {
 	uint8_t page[IMAGE_DATA_OFFSET];
 	struct image_header h;
 	struct stat st;
 	int ret;
 
-	if (fstat(r->fd, &st) < 0)
-		return err_errno(err, -errno, "stat %s", r->name);
+	if (fstat(f->fd, &st) < 0)
+		return err_errno(err, -errno, "stat %s", f->name);
 	if (!S_ISREG(st.st_mode))
-		return err_set(err, -EINVAL, "%s is not a regular file", r->name);
-	ret = io_pread_full(r->fd, page, sizeof(h), 0);
+		return err_set(err, -EINVAL, "%s is not a regular file", f->name);
+	ret = io_pread_full(f->fd, page, sizeof(h), 0);
 	memcpy(&h, page, sizeof(h));
 	if (ret == -ENODATA)
-		return err_set(err, -EINVAL, "%s is not an image of nidra", r->name);
+		return err_set(err, -EINVAL, "%s is not an image of nidra", f->name);
 	if (ret < 0)
-		return err_errno(err, ret, "read %s", r->name);
-	ret = check_header(r, &h, (uint64_t)st.st_size, err);
+		return err_errno(err, ret, "read %s", f->name);
+	ret = check_header(f, &h, (uint64_t)st.st_size, err);
 	if (ret < 0)
 		return ret;
-	ret = io_pread_full(r->fd, page, sizeof(page), 0);
+	ret = io_pread_full(f->fd, page, sizeof(page), 0);
 	if (ret < 0)
-		return err_errno(err, ret, "read %s", r->name);
+		return err_errno(err, ret, "read %s", f->name);
 	if (!all_zero(page + IMAGE_HEADER_LEN, sizeof(page) - IMAGE_HEADER_LEN))
-		return BAD(r, err, "bytes behind its header were altered");
-	r->data_end = h.records_offset;
-	r->file_len = h.file_len;
+		return BAD(f, err, "bytes behind its header were altered");
+	f->version = h.version;
+	f->features = h.required;
+	f->data_end = h.records_offset;
+	f->file_len = h.file_len;
 	return 0;
 }
 
-static int read_records(struct image_reader *r, struct err *err)
+static int read_records(struct image_file *f, struct err *err)
 {
 	int ret;
 
-	r->records_len = r->file_len - r->data_end;
-	r->records = malloc(r->records_len + 8);
-	if (!r->records)
-		return err_errno(err, -ENOMEM, "records of %s", r->name);
-	ret = io_pread_full(r->fd, r->records, r->records_len, r->data_end);
-	return ret < 0 ? err_errno(err, ret, "read %s", r->name) : 0;
+	f->records_len = f->file_len - f->data_end;
+	f->records = malloc(f->records_len + 8);
+	if (!f->records)
+		return err_errno(err, -ENOMEM, "records of %s", f->name);
+	ret = io_pread_full(f->fd, f->records, f->records_len, f->data_end);
+	return ret < 0 ? err_errno(err, ret, "read %s", f->name) : 0;
 }
 
-const struct image_record *image_reader_next(struct image_reader *r, const struct image_record *prev)
+const struct image_record *image_file_next(const struct image_file *f, const struct image_record *prev)
 {
-	const uint8_t *p = prev ? (const uint8_t *)(prev + 1) + ((prev->len + 7) & ~UINT64_C(7)) : r->records;
+	const uint8_t *p = prev ? (const uint8_t *)(prev + 1) + ((prev->len + 7) & ~UINT64_C(7)) : f->records;
 
-	return p == r->records + r->records_len ? NULL : (const struct image_record *)(const void *)p;
+	return p == f->records + f->records_len ? NULL : (const struct image_record *)(const void *)p;
 }
 
 static bool known(uint32_t type)
 {
-	return type >= IMAGE_REC_METADATA && type <= IMAGE_REC_END;
+	return type >= IMAGE_REC_METADATA && type <= IMAGE_REC_LAST;
 }
 
-static int check_record(struct image_reader *r, size_t left, const struct image_record *rec,
+static int check_record(struct image_file *f, size_t left, const struct image_record *rec,
 			struct err *err)
 {
 	struct image_digest digest;
 
 	if (left < sizeof(*rec) || rec->len > left - sizeof(*rec) ||
 	    ((rec->len + 7) & ~UINT64_C(7)) > left - sizeof(*rec))
-		return BAD(r, err, "a record is cut off");
+		return BAD(f, err, "a record is cut off");
 	digest = image_record_digest(rec, rec + 1);
 	if (!image_digest_equal(&digest, &rec->digest) || rec->zero ||
 	    !all_zero((const uint8_t *)(rec + 1) + rec->len, -rec->len & 7))
-		return BAD(r, err, "a record was altered");
+		return BAD(f, err, "a record was altered");
 	if (!known(rec->type) && !(rec->flags & IMAGE_RECORD_FLAG_OPTIONAL))
 		return err_set(err, -EOPNOTSUPP, "%s needs a record of type %u, which this nidra does not know",
-			       r->name, rec->type);
+			       f->name, rec->type);
 	return 0;
 }
 
 /* All records in order, the last one END with the digest of the digests. */
-static int check_records(struct image_reader *r, struct err *err)
+static int check_records(struct image_file *f, struct err *err)
 {
 	_cleanup_bytes_ struct bytes_writer digests = { 0 };
 	const struct image_record *rec = NULL;
@@ -144,9 +147,9 @@ static int check_records(struct image_reader *r, struct err *err)
 	size_t at = 0;
 	int ret;
 
-	while (at < r->records_len) {
-		rec = (const struct image_record *)(const void *)(r->records + at);
-		ret = check_record(r, r->records_len - at, rec, err);
+	while (at < f->records_len) {
+		rec = (const struct image_record *)(const void *)(f->records + at);
+		ret = check_record(f, f->records_len - at, rec, err);
 		if (ret < 0)
 			return ret;
 		at += sizeof(*rec) + ((rec->len + 7) & ~UINT64_C(7));
@@ -155,16 +158,17 @@ static int check_records(struct image_reader *r, struct err *err)
 		bytes_put(&digests, &rec->digest, sizeof(rec->digest));
 	}
 	all = image_digest(digests.buf, digests.len);
-	if (!rec || rec->type != IMAGE_REC_END || at != r->records_len || rec->len != sizeof(all) ||
+	if (!rec || rec->type != IMAGE_REC_END || at != f->records_len || rec->len != sizeof(all) ||
 	    !image_digest_equal(&all, (const struct image_digest *)(rec + 1)))
-		return BAD(r, err, "its last record is not its end");
-	return digests.failed ? err_errno(err, -ENOMEM, "%s", r->name) : 0;
+		return BAD(f, err, "its last record is not its end");
+	f->id = all;
+	return digests.failed ? err_errno(err, -ENOMEM, "%s", f->name) : 0;
 }
 
-int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance, const void **ret_body,
-			size_t *ret_len)
+int image_file_record(const struct image_file *f, uint32_t type, uint32_t instance, const void **ret_body,
+		      size_t *ret_len)
 {
-	for (const struct image_record *rec = image_reader_next(r, NULL); rec; rec = image_reader_next(r, rec))
+	for (const struct image_record *rec = image_file_next(f, NULL); rec; rec = image_file_next(f, rec))
 		if (rec->type == type && rec->instance == instance) {
 			*ret_body = rec + 1;
 			*ret_len = rec->len;
@@ -173,41 +177,67 @@ int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance
 	return -ENOENT;
 }
 
-int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err)
+int image_file_check_zeros(struct image_file *f, uint64_t offset, size_t len, struct err *err)
 {
-	_cleanup_(image_reader_freep) struct image_reader *r = calloc(1, sizeof(*r));
-	int e;
+	uint8_t buf[IMAGE_ALIGN];
+	int ret = io_pread_full(f->fd, buf, len, offset);
 
-	if (!r) {
+	if (ret < 0)
+		return err_errno(err, ret, "read %s", f->name);
+	return all_zero(buf, len) ? 0 : BAD(f, err, "bytes behind its memory were altered");
+}
+
+static int new_file(int fd, const char *name, struct image_file **ret, struct err *err)
+{
+	struct image_file *f = calloc(1, sizeof(*f));
+
+	if (!f) {
 		close(fd);
 		return err_errno(err, -ENOMEM, "image");
 	}
-	r->fd = fd;
-	r->name = strdup(name);
-	if (!r->name)
-		return err_errno(err, -ENOMEM, "image");
-	e = read_header(r, err);
-	e = e ?: read_records(r, err);
-	e = e ?: check_records(r, err);
-	e = e ?: image_reader_check_index(r, err);
-	if (e < 0)
-		return e;
-	*ret = take_ptr(r);
+	f->fd = fd;
+	f->name = strdup(name);
+	*ret = f;
+	return f->name ? 0 : err_errno(err, -ENOMEM, "image");
+}
+
+int image_file_open(int fd, const char *name, struct image_file **ret, struct err *err)
+{
+	_cleanup_(image_file_freep) struct image_file *f = NULL;
+	int r = new_file(fd, name, &f, err);
+
+	r = r ?: read_header(f, err);
+	r = r ?: read_records(f, err);
+	r = r ?: check_records(f, err);
+	r = r ?: image_file_check_index(f, err);
+	if (r == 0)
+		*ret = take_ptr(f);
+	return r;
+}
+
+/* Header and last record are enough. */
+int image_id(const char *path, struct image_digest *ret, struct err *err)
+{
+	_cleanup_(image_file_freep) struct image_file *f = NULL;
+	struct {
+		struct image_record head;
+		struct image_digest id;
+	} last;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r;
+
+	if (fd < 0)
+		return err_errno(err, -errno, "open %s", path);
+	r = new_file(fd, path, &f, err);
+	r = r ?: read_header(f, err);
+	if (r < 0)
+		return r;
+	if (f->file_len - f->data_end < sizeof(last))
+		return BAD(f, err, "a record is cut off");
+	r = io_pread_full(f->fd, &last, sizeof(last), f->file_len - sizeof(last));
+	if (r < 0)
+		return err_errno(err, r, "read %s", f->name);
+	if (last.head.type != IMAGE_REC_END || last.head.len != sizeof(last.id))
+		return BAD(f, err, "its last record is not its end");
+	*ret = last.id;
 	return 0;
-}
-
-int image_reader_open(const char *path, struct image_reader **ret, struct err *err)
-{
-	/* Not blocking: somebody may name a FIFO. */
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	return fd < 0 ? err_errno(err, -errno, "open %s", path) : image_reader_open_fd(fd, path, ret, err);
-}
-
-void image_reader_stats(const struct image_reader *r, struct image_stats *ret)
-{
-	*ret = (struct image_stats){ .file_bytes = r->file_len,
-				     .memory_bytes = r->data_end - IMAGE_DATA_OFFSET,
-				     .zero_bytes = r->memory_bytes - (r->data_end - IMAGE_DATA_OFFSET),
-				     .extents = r->extents };
 }

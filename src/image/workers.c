@@ -47,25 +47,20 @@ static bool do_one(struct pool *p, void *scratch)
 static void *helper(void *arg)
 {
 	struct pool *p = arg;
-	_cleanup_free_ void *scratch = malloc(p->work->scratch + 1);
+	void *scratch = p->work->scratch_new();
 
 	while (scratch && do_one(p, scratch)) /* without memory the others do it */
 		;
+	p->work->scratch_free(scratch);
 	return NULL;
 }
 
 /* The caller's thread works, too, and is the one that tells about progress. */
-static void work_and_tell(struct pool *p)
+static void work_and_tell(struct pool *p, void *scratch)
 {
 	struct image_work *w = p->work;
 	struct err err = { 0 };
-	_cleanup_free_ void *scratch = malloc(w->scratch + 1);
 
-	if (!scratch) {
-		err_errno(&err, -ENOMEM, "read or write an image");
-		fail(p, -ENOMEM, &err);
-		return;
-	}
 	do {
 		int r = w->progress && w->progress->step ?
 				w->progress->step(w->progress->arg, w->done, w->total, &err) :
@@ -91,8 +86,12 @@ int image_work_run(struct image_work *w, struct err *err)
 	struct pool p = { .work = w, .lock = PTHREAD_MUTEX_INITIALIZER };
 	long cpus = usable_cpus();
 	pthread_t thread[WORKERS_MAX];
+	void *scratch = w->scratch_new();
 	sigset_t all, old;
 	int n = 0;
+
+	if (!scratch)
+		return err_errno(err, -ENOMEM, "read or write an image");
 
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -100,7 +99,8 @@ int image_work_run(struct image_work *w, struct err *err)
 	       !pthread_create(&thread[n], NULL, helper, &p))
 		n++;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	work_and_tell(&p);
+	work_and_tell(&p, scratch);
+	w->scratch_free(scratch);
 	while (n)
 		pthread_join(thread[--n], NULL);
 	if (p.result && err)

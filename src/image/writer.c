@@ -25,6 +25,9 @@ void image_writer_free(struct image_writer *w)
 	bytes_writer_fini(&w->records);
 	bytes_writer_fini(&w->digests);
 	free(w->extent);
+	free(w->place);
+	free(w->parent);
+	pthread_mutex_destroy(&w->lock);
 	free(w->path);
 	free(w->temp_name);
 	free(w);
@@ -48,8 +51,23 @@ static int open_temporary(struct image_writer *w, const char *dir, const char *b
 	return err_errno(err, -errno, "create an image in %s", dir);
 }
 
-int image_writer_new(const char *path, bool replace, struct image_writer **ret, struct err *err)
+/* A child of itself could never be read. */
+static int set_parent(struct image_writer *w, const char *parent, struct err *err)
 {
+	struct stat a, b;
+	int r = image_id(parent, &w->parent_id, err);
+
+	if (r < 0)
+		return err_prefix(err, "the parent");
+	if (!stat(parent, &a) && !stat(w->path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		return err_set(err, -EINVAL, "%s cannot replace its own parent; take another name", w->path);
+	w->parent = image_parent_name(parent, w->path);
+	return w->parent ? 0 : err_errno(err, -ENOMEM, "image");
+}
+
+int image_writer_new(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err)
+{
+	static const struct image_options none;
 	_cleanup_(image_writer_freep) struct image_writer *w = calloc(1, sizeof(*w));
 	_cleanup_free_ char *copy1 = strdup(path), *copy2 = strdup(path);
 	struct stat st;
@@ -58,17 +76,26 @@ int image_writer_new(const char *path, bool replace, struct image_writer **ret, 
 
 	if (!w || !copy1 || !copy2)
 		return err_errno(err, -ENOMEM, "image");
+	options = options ?: &none;
 	w->fd = w->dir_fd = -1;
-	w->replace = replace;
+	pthread_mutex_init(&w->lock, NULL);
+	w->replace = options->replace;
+	w->codec = options->codec;
+	w->level = options->level;
 	w->data_end = IMAGE_DATA_OFFSET;
 	w->path = strdup(path);
 	if (!w->path)
 		return err_errno(err, -ENOMEM, "image");
 	if (!lstat(path, &st)) {
-		if (!replace)
+		if (!w->replace)
 			return err_set(err, -EEXIST, "%s exists already (--force replaces it)", path);
 		if (!S_ISREG(st.st_mode))
 			return err_set(err, -EINVAL, "%s exists and is not a regular file", path);
+	}
+	if (options->parent) {
+		r = set_parent(w, options->parent, err);
+		if (r < 0)
+			return r;
 	}
 	dir = dirname(copy1);
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -97,29 +124,77 @@ int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance
 	return 0;
 }
 
+static int add_regions(struct image_writer *w, struct err *err)
+{
+	struct image_region_entry entry[IMAGE_REGIONS_MAX] = { 0 };
+
+	for (size_t i = 0; i < w->regions; i++) {
+		entry[i].kind = w->region[i].kind;
+		entry[i].gpa = w->region[i].gpa;
+		entry[i].bytes = w->region[i].bytes;
+	}
+	return image_writer_record(w, IMAGE_REC_REGIONS, 0, 0, entry, w->regions * sizeof(entry[0]), err);
+}
+
+static int add_parent(struct image_writer *w, struct err *err)
+{
+	_cleanup_bytes_ struct bytes_writer body = { 0 };
+
+	if (!w->parent)
+		return 0;
+	bytes_put(&body, &w->parent_id, sizeof(w->parent_id));
+	bytes_put(&body, w->parent, strlen(w->parent));
+	return image_writer_record(w, IMAGE_REC_PARENT, 0, 0, body.buf, body.len, err);
+}
+
 static int add_last_records(struct image_writer *w, struct err *err)
 {
-	struct image_digest all;
-	int r = image_writer_record(w, IMAGE_REC_REGIONS, 0, 0, w->region, w->regions * sizeof(w->region[0]),
-				    err);
+	_cleanup_bytes_ struct bytes_writer map = { 0 };
+	int r = image_writer_map(w, &map, err);
 
-	r = r ?: image_writer_record(w, IMAGE_REC_EXTENTS, 0, 0, w->extent,
-				     w->extents * sizeof(w->extent[0]), err);
-	all = image_digest(w->digests.buf, w->digests.len);
-	return r ?: image_writer_record(w, IMAGE_REC_END, 0, 0, &all, sizeof(all), err);
+	r = r ?: add_regions(w, err);
+	r = r ?: add_parent(w, err);
+	r = r ?: image_writer_record(w, IMAGE_REC_EXTENTS, 0, 0, w->extent, w->extents * sizeof(w->extent[0]), err);
+	r = r ?: image_writer_record(w, IMAGE_REC_MAP, 0, 0, map.buf, map.len, err);
+	if (r < 0)
+		return r;
+	w->id = image_digest(w->digests.buf, w->digests.len);
+	return image_writer_record(w, IMAGE_REC_END, 0, 0, &w->id, sizeof(w->id), err);
+}
+
+static uint64_t features(const struct image_writer *w)
+{
+	uint64_t f = w->parent ? IMAGE_FEATURE_PARENT : 0;
+
+	for (size_t i = 0; i < w->extents; i++)
+		f |= w->extent[i].codec == IMAGE_CODEC_ZSTD ? IMAGE_FEATURE_ZSTD :
+		     w->extent[i].codec == IMAGE_CODEC_LZ4  ? IMAGE_FEATURE_LZ4 :
+							      0;
+	return f;
+}
+
+/* Records begin on a page of their own. */
+static int pad_extents(struct image_writer *w)
+{
+	static const uint8_t zeros[IMAGE_ALIGN];
+	uint64_t pad = -w->data_end % IMAGE_ALIGN, at = w->data_end;
+
+	w->data_end += pad;
+	return pad ? io_pwrite_full(w->fd, zeros, pad, at) : 0;
 }
 
 static int write_all(struct image_writer *w, struct err *err)
 {
+	int r = pad_extents(w);
 	struct image_header h = { .magic = IMAGE_MAGIC,
 				  .version = IMAGE_VERSION,
 				  .header_len = IMAGE_HEADER_LEN,
+				  .required = features(w),
 				  .records_offset = w->data_end,
 				  .file_len = w->data_end + w->records.len };
-	int r;
 
 	h.digest = image_digest(&h, offsetof(struct image_header, digest));
-	r = io_pwrite_full(w->fd, w->records.buf, w->records.len, w->data_end);
+	r = r ?: io_pwrite_full(w->fd, w->records.buf, w->records.len, w->data_end);
 	r = r ?: io_pwrite_full(w->fd, &h, sizeof(h), 0);
 	if (r < 0)
 		return err_errno(err, r, "write %s (%" PRIu64 " MiB)", w->path, h.file_len >> 20);
@@ -181,8 +256,10 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 		return err_errno(err, r, "write the folder of %s to the disk", w->path);
 	}
 	*ret = (struct image_stats){ .file_bytes = w->file_len,
-				     .memory_bytes = w->data_end - IMAGE_DATA_OFFSET,
-				     .zero_bytes = w->memory_bytes - (w->data_end - IMAGE_DATA_OFFSET),
-				     .extents = w->extents };
+				     .memory_bytes = w->stored_bytes,
+				     .zero_bytes = w->parent ? 0 : w->memory_bytes - w->stored_bytes,
+				     .extents = w->extents,
+				     .files = 1,
+				     .id = w->id };
 	return 0;
 }

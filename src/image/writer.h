@@ -6,21 +6,45 @@
 #include "base/bytes.h"
 #include "image/internal.h"
 
+/* Where a page is: nowhere (zeros, or the parent's), in zeros, or as one of an extent. */
+typedef uint32_t image_place;
+#define PLACE_NONE 0
+#define PLACE_ZERO 1
+#define PLACE_BITS 5 /* of the number inside the extent */
+#define PLACE_EXTENTS_MAX ((UINT32_C(1) << (32 - PLACE_BITS)) - 2)
+
+static inline image_place place_of(size_t extent, unsigned int page)
+{
+	return ((uint32_t)extent + 1) << PLACE_BITS | page;
+}
 
 struct image_writer {
 	char *path, *temp_name; /* temp_name NULL: the file has no name yet */
 	int fd, dir_fd;
 	bool replace, sealed;
+	enum image_codec codec;
+	int level;
+	char *parent; /* NULL: none */
+	struct image_digest parent_id;
 
 	struct bytes_writer records, digests;
+	struct image_digest id; /* once sealed */
 
-	struct image_region_entry region[IMAGE_REGIONS_MAX];
+	struct image_region region[IMAGE_REGIONS_MAX]; /* by rising gpa */
 	size_t regions;
-	struct image_extent *extent;
-	size_t extents, extents_cap;
-	uint64_t data_end;     /* where the next extent goes */
+	image_place *place;    /* of each page by its number; owned */
+	uint64_t pages;	       /* numbers that there are */
 	uint64_t memory_bytes; /* of all regions */
-	uint64_t file_len;
+
+	pthread_mutex_t lock; /* what follows */
+	struct image_extent *extent; /* by rising offset */
+	size_t extents, extents_cap;
+	uint64_t data_end; /* where the next extent goes */
+
+	uint64_t file_len, stored_bytes;
 };
+
+/* pages.c: the EXTENTS and MAP records' bodies. */
+int image_writer_map(struct image_writer *w, struct bytes_writer *ret, struct err *err);
 
 #endif

@@ -22,9 +22,10 @@ int sleep_load_enter(struct pm_run *run, void *arg, struct err *err)
 int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
+	struct image_options options = { .replace = op->args.replace, .codec = op->args.codec, .level = op->args.level };
 
 	(void)run;
-	return image_writer_new(op->args.image, op->args.replace, &op->writer, err);
+	return image_writer_new(op->args.image, &options, &op->writer, err);
 }
 
 void sleep_image_open_undo(struct pm_run *run, void *arg)

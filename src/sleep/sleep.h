@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "guest/guest.h"
+#include "image/image.h"
 #include "pm/pm.h"
 
 struct sleeper;
@@ -40,6 +41,8 @@ struct sleep_args {
 	bool transparent;	/* RESTORE: wake with "cancelled" and all state brought back */
 	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset */
 	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */
+	enum image_codec codec;	/* SAVE, CHECKPOINT */
+	int level;		/* of the codec; 0: its default */
 	uint32_t timeout_s;	/* how long the guest may take to go to sleep; 0: 60 */
 	const char *fail_at;	/* for tests: phase that fails on purpose */
 };

@@ -20,6 +20,7 @@
 #define PAGE  NIDRA_PAGE_SIZE
 #define PAGES 8192u
 
+static const struct image_options replacing = { .replace = true };
 static char path[64];
 
 struct memory {
@@ -65,7 +66,7 @@ static int setup(void **state)
 	for (unsigned int n = 0; n < PAGES; n++)
 		if (content(n))
 			memset(m.region.hva + n * PAGE, content(n), PAGE);
-	assert_int_equal(image_writer_new(path, true, &w, &err), 0);
+	assert_int_equal(image_writer_new(path, &replacing, &w, &err), 0);
 	assert_int_equal(image_writer_memory(w, &m.region, 1, NULL, &err), 0);
 	assert_int_equal(image_writer_seal(w, &stats, &err), 0);
 	image_writer_free(w);

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Memory in images: packed, written more than once, in chains, and as version 1 had it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/addr.h"
+#include "base/io.h"
+#include "base/pageset.h"
+#include "image/image.h"
+
+#define PAGE NIDRA_PAGE_SIZE
+#define META "{\"name\": \"web\"}"
+
+static char folder[64];
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(folder, "/tmp/nidra-image.XXXXXX");
+	return mkdtemp(folder) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	return rmdir(folder);
+}
+
+static const char *in_folder(char buf[128], const char *name)
+{
+	snprintf(buf, 128, "%s/%s", folder, name);
+	return buf;
+}
+
+struct memory {
+	int fd;
+	struct image_region region[2];
+	uint64_t bytes;
+	uint8_t *hva;
+};
+
+#define LOW_BYTES  (20 * MIB)
+#define HIGH_BYTES (3 * MIB)
+
+static void memory_new(struct memory *m)
+{
+	*m = (struct memory){ .fd = memfd_create("memory", MFD_CLOEXEC), .bytes = LOW_BYTES + HIGH_BYTES };
+	assert_int_equal(ftruncate(m->fd, (off_t)m->bytes), 0);
+	m->hva = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	assert_ptr_not_equal(m->hva, MAP_FAILED);
+	m->region[0] = (struct image_region){ .kind = 1, .gpa = 4 * GIB, .bytes = HIGH_BYTES, .fd = m->fd,
+					      .fd_offset = LOW_BYTES, .hva = m->hva + LOW_BYTES };
+	m->region[1] = (struct image_region){ .kind = 1, .bytes = LOW_BYTES, .fd = m->fd, .hva = m->hva };
+}
+
+static void memory_free(struct memory *m)
+{
+	munmap(m->hva, m->bytes);
+	close(m->fd);
+}
+
+/* Runs, single pages, zeros that were written, and holes. */
+static void scribble(struct memory *m)
+{
+	unsigned int seed = 7;
+
+	for (uint64_t page = 0; page < m->bytes / PAGE; page++) {
+		uint64_t part = page / 200 % 5;
+
+		if (part == 0 || (part == 1 && rand_r(&seed) % 2))
+			memset(m->hva + page * PAGE, rand_r(&seed) % 255 + 1, PAGE);
+		else if (part == 2)
+			memset(m->hva + page * PAGE, 0, PAGE);
+	}
+}
+
+static struct image_writer *writer_of(const char *name, const struct image_options *o, const struct memory *m)
+{
+	struct image_writer *w = NULL;
+	struct err err = { 0 };
+
+	assert_int_equal(image_writer_new(name, o, &w, &err), 0);
+	assert_int_equal(image_writer_regions(w, m->region, 2, &err), 0);
+	return w;
+}
+
+static void put(struct image_writer *w, const struct pageset *set)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(image_writer_pages(w, set, NULL, NULL, &err), 0);
+}
+
+static void seal(struct image_writer *w, struct image_stats *stats)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(image_writer_seal(w, stats, &err), 0);
+	image_writer_free(w);
+}
+
+/* What @name holds is what @m holds. */
+static void compare(const char *name, const struct memory *m)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	struct image_stats stats;
+	struct memory back;
+	struct err err = { 0 };
+
+	memory_new(&back);
+	if (image_reader_open(name, &r, &err) < 0 || image_reader_verify(r, NULL, &err) < 0 ||
+	    image_reader_memory(r, back.region, 2, NULL, &stats, &err) < 0)
+		fail_msg("%s", err.msg);
+	assert_memory_equal(m->hva, back.hva, m->bytes);
+	memory_free(&back);
+}
+
+static void test_every_codec_brings_memory_back(void **state)
+{
+	uint64_t size[IMAGE_CODECS];
+	char name[128];
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	for (uint64_t i = 0; i < MIB / 8; i++) /* nothing makes this smaller */
+		((uint64_t *)(void *)m.hva)[i] = i * i * UINT64_C(0x9e3779b97f4a7c15) ^ i << 40 ^ (i * 77) << 13;
+	for (int codec = 0; codec < IMAGE_CODECS; codec++) {
+		struct image_options o = { .codec = (enum image_codec)codec };
+		_cleanup_free_ struct pageset *all = image_pages_in_use(m.region, 2);
+		struct image_writer *w = writer_of(in_folder(name, "image"), &o, &m);
+		struct image_stats stats;
+
+		put(w, all);
+		seal(w, &stats);
+		compare(name, &m);
+		unlink(name);
+		size[codec] = stats.file_bytes;
+	}
+	assert_true(size[IMAGE_CODEC_ZSTD] < size[IMAGE_CODEC_NONE] / 2);
+	assert_true(size[IMAGE_CODEC_LZ4] < size[IMAGE_CODEC_NONE] / 2);
+	memory_free(&m);
+}
+
+static void test_the_last_of_a_page_counts(void **state)
+{
+	_cleanup_free_ struct pageset *all = NULL, *some = pageset_new((LOW_BYTES + HIGH_BYTES) / PAGE);
+	struct image_writer *w;
+	struct image_stats stats;
+	char name[128];
+	struct memory m;
+	unsigned int seed = 3;
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	all = image_pages_in_use(m.region, 2);
+	w = writer_of(in_folder(name, "image"), NULL, &m);
+	put(w, all);
+	for (int round = 0; round < 4; round++) {
+		pageset_clear(some);
+		for (int i = 0; i < 300; i++) {
+			uint64_t page = (uint64_t)rand_r(&seed) % (m.bytes / PAGE);
+
+			memset(m.hva + page * PAGE, rand_r(&seed) % 3, PAGE); /* zero, too */
+			pageset_add(some, page, 1);
+		}
+		put(w, some);
+	}
+	seal(w, &stats);
+	compare(name, &m);
+	unlink(name);
+	memory_free(&m);
+}
+
+/* Pages of a set may come from elsewhere: a copy that was made while the guest stood still. */
+static void read_number(void *arg, uint64_t page, void *dst)
+{
+	(void)arg;
+	memset(dst, (int)(page % 255) + 1, PAGE);
+}
+
+static void test_pages_from_a_source(void **state)
+{
+	const struct image_source source = { .read = read_number };
+	_cleanup_free_ struct pageset *some = pageset_new((LOW_BYTES + HIGH_BYTES) / PAGE);
+	struct image_writer *w;
+	struct image_stats stats;
+	char name[128];
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	w = writer_of(in_folder(name, "image"), NULL, &m);
+	pageset_add(some, 7, 3);
+	pageset_add(some, LOW_BYTES / PAGE - 1, 2); /* the end of one region, the beginning of the other */
+	assert_int_equal(image_writer_pages(w, some, &source, NULL, &err), 0);
+	seal(w, &stats);
+	assert_int_equal(stats.memory_bytes, 5 * PAGE);
+	for (uint64_t page = 0; (page = pageset_next(some, page, some->pages)) < some->pages; page++)
+		read_number(NULL, page, m.hva + page * PAGE);
+	compare(name, &m);
+	unlink(name);
+	memory_free(&m);
+}
+
+/* Each child has only what changed; the memory of each is read through all above it. */
+static void test_chains(void **state)
+{
+	enum { LINKS = 12 };
+	_cleanup_free_ struct pageset *some = NULL;
+	char name[LINKS][128];
+	struct image_stats stats;
+	struct memory m;
+	unsigned int seed = 5;
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	for (int i = 0; i < LINKS; i++) {
+		struct image_options o = { .codec = (enum image_codec)(i % IMAGE_CODECS),
+					   .parent = i ? name[i - 1] : NULL };
+		struct image_writer *w;
+
+		snprintf(name[i], sizeof(name[i]), "%s/%d.nidra", folder, i);
+		w = writer_of(name[i], &o, &m);
+		free(some);
+		some = i ? pageset_new(m.bytes / PAGE) : image_pages_in_use(m.region, 2);
+		for (int k = 0; i && k < 200; k++) {
+			uint64_t page = (uint64_t)rand_r(&seed) % (m.bytes / PAGE);
+
+			memset(m.hva + page * PAGE, rand_r(&seed) % 4 ? i : 0, PAGE);
+			pageset_add(some, page, 1);
+		}
+		put(w, some);
+		seal(w, &stats);
+		if (i)
+			assert_true(stats.file_bytes < 2 * MIB);
+		compare(name[i], &m);
+	}
+	for (int i = 0; i < LINKS; i++)
+		unlink(name[i]);
+	memory_free(&m);
+}
+
+static int open_child(const char *child, struct err *err)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+
+	return image_reader_open(child, &r, err);
+}
+
+static void test_a_child_needs_its_parent(void **state)
+{
+	char parent[128], child[128], moved[128];
+	struct image_options o = { .parent = parent }, again = { .parent = parent, .replace = true };
+	_cleanup_free_ struct pageset *set = pageset_new(1);
+	struct image_writer *w = NULL;
+	struct image_stats stats;
+	struct err err = { 0 };
+	struct memory m;
+
+	(void)state;
+	in_folder(parent, "parent");
+	in_folder(child, "child");
+	in_folder(moved, "moved");
+	memory_new(&m);
+	scribble(&m);
+	assert_int_equal(image_writer_new(child, &o, &w, &err), -ENOENT);
+	w = writer_of(parent, NULL, &m);
+	put(w, set);
+	seal(w, &stats);
+	assert_int_equal(image_writer_new(parent, &again, &w, &err), -EINVAL);
+	assert_non_null(strstr(err.msg, "own parent"));
+	w = writer_of(child, &o, &m);
+	seal(w, &stats);
+	assert_int_equal(open_child(child, &err), 0);
+
+	rename(parent, moved);
+	assert_int_equal(open_child(child, &err), -ENOENT);
+	assert_non_null(strstr(err.msg, "needs its parent"));
+	w = writer_of(parent, NULL, &m); /* another of the same name */
+	m.hva[0]++;
+	pageset_add(set, 0, 1);
+	put(w, set);
+	seal(w, &stats);
+	assert_int_equal(open_child(child, &err), -EBADMSG);
+	assert_non_null(strstr(err.msg, "is not the parent"));
+	unlink(parent);
+	unlink(child);
+	unlink(moved);
+	memory_free(&m);
+}
+
+/* ---- version 1: what it wrote stays readable ---- */
+
+struct v1 {
+	uint8_t data[IMAGE_DATA_OFFSET + 3 * NIDRA_PAGE_SIZE + 4096];
+	size_t len;
+	struct image_digest all[8];
+	size_t records;
+};
+
+static void v1_record(struct v1 *v, uint32_t type, const void *body, size_t len)
+{
+	struct image_record rec = { .type = type, .len = len };
+	const size_t head = offsetof(struct image_record, digest);
+
+	memcpy(v->data + v->len, &rec, head);
+	memcpy(v->data + v->len + head, body, len);
+	rec.digest = image_digest(v->data + v->len, head + len);
+	memcpy(v->data + v->len, &rec, sizeof(rec));
+	memcpy(v->data + v->len + sizeof(rec), body, len);
+	memset(v->data + v->len + sizeof(rec) + len, 0, -len & 7);
+	v->len += sizeof(rec) + (len + 7) / 8 * 8;
+	v->all[v->records++] = rec.digest;
+}
+
+/* Two extents, of which the later in memory comes first in the file. */
+static void make_v1(struct v1 *v)
+{
+	const struct image_region_entry region[] = { { .kind = 1, .bytes = LOW_BYTES },
+						     { .kind = 1, .gpa = 4 * GIB, .bytes = HIGH_BYTES } };
+	struct image_extent_v1 e[] = {
+		{ .gpa = PAGE, .offset = IMAGE_DATA_OFFSET + 2 * PAGE, .bytes = PAGE },
+		{ .gpa = 4 * GIB, .offset = IMAGE_DATA_OFFSET, .bytes = 2 * PAGE },
+	};
+	struct image_header h = { .magic = IMAGE_MAGIC, .version = 1, .header_len = IMAGE_HEADER_LEN };
+	struct image_digest all;
+
+	*v = (struct v1){ .len = IMAGE_DATA_OFFSET + 3 * PAGE };
+	memset(v->data + IMAGE_DATA_OFFSET, 'b', 2 * PAGE);
+	memset(v->data + IMAGE_DATA_OFFSET + 2 * PAGE, 'a', PAGE);
+	for (int i = 0; i < 2; i++)
+		e[i].digest = image_digest(v->data + e[i].offset, e[i].bytes);
+	h.records_offset = v->len;
+	v1_record(v, IMAGE_REC_METADATA, META, strlen(META));
+	v1_record(v, IMAGE_REC_REGIONS, region, sizeof(region));
+	v1_record(v, IMAGE_REC_EXTENTS_V1, e, sizeof(e));
+	all = image_digest(v->all, v->records * sizeof(all));
+	v1_record(v, IMAGE_REC_END, &all, sizeof(all));
+	h.file_len = v->len;
+	h.digest = image_digest(&h, offsetof(struct image_header, digest));
+	memcpy(v->data, &h, sizeof(h));
+}
+
+static void write_file(const char *name, const struct v1 *v)
+{
+	_cleanup_close_ int fd = open(name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
+
+	assert_int_equal(io_write_full(fd, v->data, v->len), 0);
+}
+
+static void test_version_1_is_read(void **state)
+{
+	static struct v1 v;
+	char name[128];
+	struct memory m;
+
+	(void)state;
+	make_v1(&v);
+	memory_new(&m);
+	memset(m.hva + PAGE, 'a', PAGE);
+	memset(m.hva + LOW_BYTES, 'b', 2 * PAGE);
+	write_file(in_folder(name, "old"), &v);
+	compare(name, &m);
+	for (size_t at = 0; at < v.len; at += at >= IMAGE_DATA_OFFSET && at < IMAGE_DATA_OFFSET + 3 * PAGE ? 97 : 1) {
+		_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+
+		v.data[at] ^= 0x10;
+		write_file(name, &v);
+		if (image_reader_open(name, &r, NULL) == 0 && image_reader_verify(r, NULL, NULL) == 0)
+			fail_msg("byte %zu was altered", at);
+		v.data[at] ^= 0x10;
+	}
+	unlink(name);
+	memory_free(&m);
+}
+
+#define t(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		t(every_codec_brings_memory_back),
+		t(the_last_of_a_page_counts),
+		t(pages_from_a_source),
+		t(chains),
+		t(a_child_needs_its_parent),
+		t(version_1_is_read),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
