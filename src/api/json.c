@@ -62,10 +62,11 @@ json_t *json_of_job(const struct sleep_job *job)
 				    json_pack("{s:i, s:o}", "code", -job->result, "message",
 						  json_of_text(job->message)));
 	json_object_set_new(o, "stats",
-			    json_pack("{s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)job->stats.file_bytes,
+			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)job->stats.file_bytes,
 				      "memory_bytes", (json_int_t)job->stats.memory_bytes, "zero_bytes",
 				      (json_int_t)job->stats.zero_bytes, "pause_ns",
-				      (json_int_t)job->stats.pause_ns));
+				      (json_int_t)job->stats.pause_ns, "moment_bytes",
+				      (json_int_t)job->stats.moment_bytes));
 	json_object_set_new(o, "timeline", json_of_timeline(&job->timeline));
 	return o;
 }

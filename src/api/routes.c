@@ -187,22 +187,41 @@ static int do_resume(struct call *call)
 	return take_args(call, arg, ARRAY_SIZE(arg)) ?: start(call, SLEEP_RESUME, &a);
 }
 
+static int parse_codec(struct call *call, const char *name, enum image_codec *ret)
+{
+	static const char *const names[IMAGE_CODECS] = { "none", "zstd", "lz4" };
+
+	for (int i = 0; name && i < IMAGE_CODECS; i++)
+		if (!strcmp(names[i], name)) {
+			*ret = (enum image_codec)i;
+			return 0;
+		}
+	return name ? err_set(&call->err, -EINVAL, "compress: \"%.20s\" is not zstd, lz4 or none", name) : 0;
+}
+
 static int to_image(struct call *call, enum sleep_verb verb)
 {
-	struct sleep_args a = { 0 };
+	struct sleep_args a = { .codec = IMAGE_CODEC_ZSTD };
+	const char *codec = NULL;
+	uint32_t level = 0;
 	const struct arg arg[] = {
 		{ "image", ARG_STRING, &a.image },	   { "replace", ARG_BOOL, &a.replace },
 		{ "timeout_s", ARG_NUMBER, &a.timeout_s }, { "fail_at", ARG_STRING, &a.fail_at },
-		{ "stay", ARG_BOOL, &a.paused },
+		{ "stay", ARG_BOOL, &a.paused },	   { "incremental", ARG_BOOL, &a.incremental },
+		{ "compress", ARG_STRING, &codec },	   { "level", ARG_NUMBER, &level },
+		{ "uncooperative", ARG_BOOL, &a.uncooperative },
 	};
-	int r = take_args(call, arg, ARRAY_SIZE(arg));
+	int r = take_args(call, arg, ARRAY_SIZE(arg)) ?: parse_codec(call, codec, &a.codec);
 
 	if (r < 0)
 		return r;
+	a.level = (int)MIN(level, 19u) ?: 1;
 	if (!a.image || *a.image != '/')
 		return err_set(&call->err, -EINVAL, "image: an absolute path is wanted");
 	if (a.paused && verb != SLEEP_SAVE)
 		return err_set(&call->err, -EINVAL, "unknown key \"stay\"");
+	if ((a.incremental || a.uncooperative) && verb != SLEEP_CHECKPOINT)
+		return err_set(&call->err, -EINVAL, "only a checkpoint can be incremental or uncooperative");
 	return start(call, verb, &a);
 }
 

@@ -75,17 +75,30 @@ static char *absolute(const char *path)
 	return getcwd(cwd, sizeof(cwd)) ? str_printf("%s/%s", cwd, path) : NULL;
 }
 
+/* "zstd", or "zstd:9" */
+static void put_codec(json_t *body, const char *text)
+{
+	size_t name = strcspn(text, ":");
+
+	json_object_set_new(body, "compress", json_stringn(text, name));
+	if (text[name])
+		json_object_set_new(body, "level", json_integer(atoi(text + name + 1)));
+}
+
 int cmd_save(int argc, char **argv)
 {
 	struct job_options o = { 0 };
-	bool copy = false, stay = false, force = false;
-	const char *fail_at = NULL, *verb;
+	bool copy = false, stay = false, force = false, incremental = false, uncooperative = false;
+	const char *fail_at = NULL, *compress = NULL, *verb;
 	uint32_t timeout = 0;
 	const struct flag flags[] = {
 		{ "checkpoint", 'c', FLAG_BOOL, &copy }, { "paused", 'p', FLAG_BOOL, &stay },
 		{ "force", 'f', FLAG_BOOL, &force },	 { "timeout", 't', FLAG_NUMBER, &timeout },
 		{ "fail-at", 0, FLAG_STRING, &fail_at }, { "json", 0, FLAG_BOOL, &o.json },
 		{ "print-stats", 0, FLAG_BOOL, &o.print_stats },
+		{ "incremental", 'i', FLAG_BOOL, &incremental },
+		{ "uncooperative", 'u', FLAG_BOOL, &uncooperative },
+		{ "compress", 'z', FLAG_STRING, &compress },
 	};
 	_cleanup_free_ char *image = NULL;
 	json_t *body;
@@ -102,6 +115,12 @@ int cmd_save(int argc, char **argv)
 	body = json_pack("{s:s, s:b}", "image", image, "replace", force);
 	if (stay && !strcmp(verb, "save"))
 		json_object_set_new(body, "stay", json_true());
+	if (incremental)
+		json_object_set_new(body, "incremental", json_true());
+	if (uncooperative)
+		json_object_set_new(body, "uncooperative", json_true());
+	if (compress)
+		put_codec(body, compress);
 	put_common(body, timeout, fail_at);
 	r = run_job(argv[1], verb, body, &o);
 	if (r == EXIT_OK && !stay && !strcmp(verb, "save"))

@@ -53,6 +53,7 @@ struct image_options {
 	enum image_codec codec;
 	int level; /* 0: the codec's default */
 	const char *parent; /* what is not written is as in this image; NULL: is zero */
+	const struct image_digest *parent_id; /* NULL: whatever it is */
 };
 
 /* @options NULL: all zero. */

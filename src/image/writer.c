@@ -52,13 +52,15 @@ static int open_temporary(struct image_writer *w, const char *dir, const char *b
 }
 
 /* A child of itself could never be read. */
-static int set_parent(struct image_writer *w, const char *parent, struct err *err)
+static int set_parent(struct image_writer *w, const char *parent, const struct image_digest *want, struct err *err)
 {
 	struct stat a, b;
 	int r = image_id(parent, &w->parent_id, err);
 
 	if (r < 0)
 		return err_prefix(err, "the parent");
+	if (want && !image_digest_equal(want, &w->parent_id))
+		return err_set(err, -ESTALE, "the parent: %s was replaced by another image", parent);
 	if (!stat(parent, &a) && !stat(w->path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
 		return err_set(err, -EINVAL, "%s cannot replace its own parent; take another name", w->path);
 	w->parent = image_parent_name(parent, w->path);
@@ -93,7 +95,7 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 			return err_set(err, -EINVAL, "%s exists and is not a regular file", path);
 	}
 	if (options->parent) {
-		r = set_parent(w, options->parent, err);
+		r = set_parent(w, options->parent, options->parent_id, err);
 		if (r < 0)
 			return r;
 	}

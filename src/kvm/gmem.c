@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/addr.h"
+#include "base/pageset.h"
 
 enum { REGION_LOW, REGION_SPECIAL, REGION_ACPI, REGION_HIGH, REGION_GRANT0 };
 #define REGION_MAX (REGION_GRANT0 + GMEM_GRANT_FRAMES)
@@ -20,6 +21,7 @@ struct gmem {
 	struct gmem_region region[REGION_MAX]; /* compact: n in use */
 	size_t n;
 	uint64_t grant_gfn[GMEM_GRANT_FRAMES]; /* UINT64_MAX: not mapped */
+	struct pageset *touched;
 };
 
 void gmem_free(struct gmem *mem)
@@ -28,6 +30,7 @@ void gmem_free(struct gmem *mem)
 		return;
 	if (mem->hva)
 		munmap(mem->hva, mem->bytes);
+	free(mem->touched);
 	close_fdp(&mem->fd);
 	free(mem);
 }
@@ -85,6 +88,9 @@ int gmem_new(uint64_t ram_bytes, struct gmem **ret_mem, struct err *err)
 	for (size_t i = 0; i < GMEM_GRANT_FRAMES; i++)
 		mem->grant_gfn[i] = UINT64_MAX;
 
+	mem->touched = pageset_new(mem->bytes / NIDRA_PAGE_SIZE);
+	if (!mem->touched)
+		return err_errno(err, -ENOMEM, "guest memory");
 	r = map_memfd(mem, err);
 	if (r < 0)
 		return r;
@@ -192,6 +198,37 @@ void *gmem_ram_hva(const struct gmem *mem, uint64_t gpa, size_t len)
 	return g && g->kind == GMEM_RAM ? g->hva + (gpa - g->gpa) : NULL;
 }
 
+uint64_t gmem_pages(const struct gmem *mem)
+{
+	return mem->bytes / NIDRA_PAGE_SIZE;
+}
+
+void *gmem_page(const struct gmem *mem, uint64_t number)
+{
+	return mem->hva + number * NIDRA_PAGE_SIZE;
+}
+
+void gmem_touch(struct gmem *mem, const void *hva, size_t len)
+{
+	uint64_t first = (uint64_t)((const uint8_t *)hva - mem->hva), last = first + len - 1;
+
+	pageset_add(mem->touched, first / NIDRA_PAGE_SIZE, last / NIDRA_PAGE_SIZE - first / NIDRA_PAGE_SIZE + 1);
+}
+
+void gmem_take_touched(struct gmem *mem, struct pageset *set)
+{
+	pageset_move(set, mem->touched);
+}
+
+void *gmem_hva_to_write(struct gmem *mem, uint64_t gpa, size_t len)
+{
+	void *p = gmem_hva(mem, gpa, len);
+
+	if (p)
+		gmem_touch(mem, p, len);
+	return p;
+}
+
 int gmem_read(const struct gmem *mem, uint64_t gpa, void *buf, size_t len)
 {
 	const void *p = gmem_hva(mem, gpa, len);
@@ -204,7 +241,7 @@ int gmem_read(const struct gmem *mem, uint64_t gpa, void *buf, size_t len)
 
 int gmem_write(struct gmem *mem, uint64_t gpa, const void *buf, size_t len)
 {
-	void *p = gmem_hva(mem, gpa, len);
+	void *p = gmem_hva_to_write(mem, gpa, len);
 
 	if (!p)
 		return -EFAULT;
@@ -218,6 +255,7 @@ int gmem_discard(struct gmem *mem, uint64_t gpa, size_t len)
 
 	if (!g || g->kind != GMEM_RAM)
 		return -EFAULT;
+	gmem_touch(mem, g->hva + (gpa - g->gpa), len);
 	if (fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 		      (off_t)(g->fd_offset + (gpa - g->gpa)), (off_t)len) < 0)
 		return -errno;

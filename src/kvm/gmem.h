@@ -80,6 +80,21 @@ void *gmem_hva(const struct gmem *mem, uint64_t gpa, size_t len);
 /* The same, but only RAM: what a grant or a ring of the guest may point to. */
 void *gmem_ram_hva(const struct gmem *mem, uint64_t gpa, size_t len);
 
+/*
+ * Pages have numbers: their offset in gmem_fd() / 4096. What we write to guest memory ourselves is in no
+ * dirty log of KVM's, so it is noted here. Who writes through a pointer gets it from gmem_hva_to_write()
+ * each time, and both asks and writes under the Xen domain's lock, under which the notes are taken.
+ * The special pages are not noted: they count as written at all times.
+ */
+struct pageset;
+uint64_t gmem_pages(const struct gmem *mem);
+/* Where page @number is mapped; all are, one behind the other. */
+void *gmem_page(const struct gmem *mem, uint64_t number);
+void gmem_touch(struct gmem *mem, const void *hva, size_t len);
+void *gmem_hva_to_write(struct gmem *mem, uint64_t gpa, size_t len);
+/* Moves the notes into @set. */
+void gmem_take_touched(struct gmem *mem, struct pageset *set);
+
 /* Copy @len bytes within one region. -EFAULT, and nothing copied, otherwise. */
 int gmem_read(const struct gmem *mem, uint64_t gpa, void *buf, size_t len);
 int gmem_write(struct gmem *mem, uint64_t gpa, const void *buf, size_t len);

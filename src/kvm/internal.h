@@ -36,6 +36,8 @@ struct machine {
 	struct vcpu vcpu[MACHINE_VCPUS_MAX];
 	unsigned int vcpus;
 	bool intercepts, amd;
+	bool manual_log; /* KVM protects pages when it is told to, not when it is asked for its log */
+	bool logging;
 	uint32_t tsc_khz;
 
 	pthread_mutex_t lock; /* park state */
@@ -52,6 +54,9 @@ int vcpu_create(struct machine *m, unsigned int id, struct err *err);
 int vcpu_start(struct vcpu *v, struct err *err);
 void vcpu_join(struct vcpu *v);
 void vcpu_destroy(struct vcpu *v);
+
+/* log.c */
+void machine_log_setup(struct machine *m);
 
 /* cpuid.c */
 int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave,

@@ -190,6 +190,7 @@ static int setup_vm(struct machine *m, const struct machine_config *config, stru
 	r = setup_hypercalls(m, config->want_intercept, err);
 	if (r < 0)
 		return r;
+	machine_log_setup(m);
 	return add_memory(m, config->ram_bytes, err);
 }
 

@@ -112,6 +112,19 @@ void machine_check_halted(struct machine *m);
 /* Puts a grant frame at @gfn, in KVM too. Same rules as gmem_map_grant(). */
 int machine_map_grant(struct machine *m, unsigned int idx, uint64_t gfn);
 
+/* ---- which pages are written (docs/architecture.md, "Live checkpoints") ---- */
+
+struct pageset;
+/* From now on it is noted; 0 if it was already. Slows the guest's first write to each page. */
+int machine_log_start(struct machine *m, struct err *err);
+void machine_log_stop(struct machine *m);
+/*
+ * Adds to @set (gmem_pages() numbers) at least the pages that were written, by the guest or by us,
+ * since the log was started or this was called last. The first call may add all. Hold the Xen
+ * domain's lock, so that none of our own writes is halfway.
+ */
+int machine_log_collect(struct machine *m, struct pageset *set, struct err *err);
+
 /* Edge interrupt @vector to vCPU @id: > 0 delivered, 0 dropped (its APIC is off), < 0 error. */
 int machine_signal(struct machine *m, unsigned int id, uint8_t vector);
 

@@ -146,3 +146,38 @@ int sleep_thaw_enter(struct pm_run *run, void *arg, struct err *err)
 	guest_changed(op->guest);
 	return 0;
 }
+
+/* ---- a guest that is not asked ---- */
+
+int sleep_stop_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r;
+
+	op->stopped_ns = clock_monotonic_ns();
+	machine_park(guest_machine(op->guest), PARK_OPERATION);
+	r = sleep_park_enter(run, op, err);
+	if (r < 0)
+		sleep_stop_undo(run, op);
+	return r;
+}
+
+void sleep_stop_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	if (machine_park_reasons(guest_machine(op->guest)) & PARK_OPERATION)
+		sleep_go_enter(run, op, NULL);
+}
+
+int sleep_go_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	(void)err;
+	machine_unpark(guest_machine(op->guest), PARK_OPERATION);
+	xen_domain_wake(guest_domain(op->guest));
+	op->stats.pause_ns = clock_monotonic_ns() - op->stopped_ns;
+	return 0;
+}

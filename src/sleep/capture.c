@@ -22,9 +22,15 @@ int sleep_load_enter(struct pm_run *run, void *arg, struct err *err)
 int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
+	struct sleep_base *base = sleeper_base(op->sleeper);
 	struct image_options options = { .replace = op->args.replace, .codec = op->args.codec, .level = op->args.level };
 
 	(void)run;
+	op->child = op->args.incremental && base->image;
+	if (op->child) {
+		options.parent = base->image;
+		options.parent_id = &base->id;
+	}
 	return image_writer_new(op->args.image, &options, &op->writer, err);
 }
 
@@ -45,7 +51,7 @@ static int put_record(struct sleep_op *op, uint32_t type, uint32_t instance, con
 
 static int capture_metadata(struct sleep_op *op, struct err *err)
 {
-	_cleanup_free_ char *json = sleep_metadata(op->guest, sleep_verb_name(op->verb));
+	_cleanup_free_ char *json = sleep_metadata(op);
 
 	if (!json)
 		return err_errno(err, -ENOMEM, "metadata");
@@ -128,6 +134,7 @@ int sleep_seal_enter(struct pm_run *run, void *arg, struct err *err)
 	r = r ?: image_writer_seal(op->writer, &stats, err);
 	if (r < 0)
 		return r;
+	op->image_id = stats.id;
 	op->stats.file_bytes = stats.file_bytes;
 	op->stats.memory_bytes = stats.memory_bytes;
 	op->stats.zero_bytes = stats.zero_bytes;

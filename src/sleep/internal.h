@@ -18,6 +18,7 @@ struct sleep_op {
 	struct guest_config config; /* BOOT, RESTORE: owned */
 	struct guest *guest;
 	uint32_t wakes; /* RESTORE: of the image */
+	bool not_asked; /* RESTORE: the image was made without the guest's knowledge */
 	struct sleep_stats stats;
 
 	/* the guest's way into sleep */
@@ -30,6 +31,16 @@ struct sleep_op {
 	struct image_writer *writer;
 	struct image_reader *reader;
 	bool reader_lent; /* the guest's pager has it */
+	bool child;	  /* the image has a parent: the base's */
+	struct image_digest image_id; /* once sealed */
+	struct live *live; /* live.c */
+};
+
+/* What incremental checkpoints are based on: the last of them. One per guest. */
+struct sleep_base {
+	char *image; /* path; NULL: there was none */
+	struct image_digest id;
+	struct pageset *since; /* changed since then; together with what is still in the dirty log */
 };
 
 /* Tables, one file per operation. */
@@ -38,6 +49,7 @@ extern const struct pm_table sleep_restore_table;
 extern const struct pm_table sleep_suspend_table;
 extern const struct pm_table sleep_resume_table;
 extern const struct pm_table sleep_checkpoint_table;	  /* of a running guest */
+extern const struct pm_table sleep_snapshot_table;	  /* of one that is not asked */
 extern const struct pm_table sleep_copy_table;		  /* checkpoint of a suspended guest */
 extern const struct pm_table sleep_save_table;		  /* of a running guest */
 extern const struct pm_table sleep_save_suspended_table;  /* of a suspended one */
@@ -52,6 +64,11 @@ int sleep_freeze_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_freeze_undo(struct pm_run *run, void *op);
 int sleep_park_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_thaw_enter(struct pm_run *run, void *op, struct err *err);
+
+/* The same without the guest's knowledge: its vCPUs stop wherever they are. */
+int sleep_stop_enter(struct pm_run *run, void *op, struct err *err);
+void sleep_stop_undo(struct pm_run *run, void *op);
+int sleep_go_enter(struct pm_run *run, void *op, struct err *err);
 
 #define PHASE_REQUEST                                                                              \
 	{ "request", sleep_request_enter, sleep_request_undo, .limit_ns = SLEEP_LIMIT_NS }
@@ -73,13 +90,32 @@ int sleep_seal_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_CAPTURE	 { "capture", sleep_capture_enter, NULL }
 #define PHASE_MEMORY	 { "memory", sleep_memory_enter, NULL }
 
+/* live.c: memory of a guest that runs */
+int sleep_precopy_enter(struct pm_run *run, void *op, struct err *err);
+void sleep_precopy_undo(struct pm_run *run, void *op);
+int sleep_moment_enter(struct pm_run *run, void *op, struct err *err);
+int sleep_write_enter(struct pm_run *run, void *op, struct err *err);
+int sleep_live_seal_enter(struct pm_run *run, void *op, struct err *err);
+void sleep_live_free(struct sleep_op *op);
+
+#define PHASE_PRECOPY { "precopy", sleep_precopy_enter, sleep_precopy_undo }
+#define PHASE_MOMENT  { "moment", sleep_moment_enter, NULL }
+#define PHASE_WRITE   { "write", sleep_write_enter, NULL }
+
+/* base.c */
+/* Takes @image (NULL: no memory). False: there is no base now, for want of memory. */
+bool sleep_base_set(struct sleep_base *b, char *image, const struct image_digest *id, uint64_t pages);
+void sleep_base_fini(struct sleep_base *b);
+
 /* metadata.c */
-char *sleep_metadata(struct guest *g, const char *verb); /* JSON, allocated; NULL: no memory */
-int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, uint32_t *ret_wakes,
+char *sleep_metadata(const struct sleep_op *op); /* JSON, allocated; NULL: no memory */
+/* Its configuration, and what else restoring needs to know: op->wakes, op->not_asked. */
+int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op,
 			  struct err *err);
 
 /* sleeper.c */
 void sleeper_set_guest(struct sleeper *s, struct guest *g); /* takes ownership; frees the old one */
+struct sleep_base *sleeper_base(struct sleeper *s); /* for the operation that runs */
 const struct guest_observer *sleeper_guest_observer(struct sleeper *s);
 
 #define TABLE(array) { .phases = (array), .n = ARRAY_SIZE(array) }

@@ -15,8 +15,10 @@
 #define NIDRA_VERSION "0"
 #endif
 
-char *sleep_metadata(struct guest *g, const char *verb)
+char *sleep_metadata(const struct sleep_op *op)
 {
+	struct guest *g = op->guest;
+	bool asked = guest_state(g) == GUEST_SUSPENDED;
 	_cleanup_free_ char *config = guest_config_to_json(guest_config(g));
 	struct guest_info info;
 	struct utsname u = { 0 };
@@ -25,20 +27,20 @@ char *sleep_metadata(struct guest *g, const char *verb)
 
 	uname(&u);
 	guest_get_info(g, &info);
-	o = json_pack("{s:s, s:s, s:I, s:o?, s:{s:s, s:b, s:i}, s:{s:I, s:I, s:i, s:i, s:s}}", "nidra",
-		      NIDRA_VERSION, "made_by", verb, "time_ns", (json_int_t)clock_realtime_ns(),
+	o = json_pack("{s:s, s:s, s:I, s:o?, s:{s:s, s:b, s:i}, s:{s:I, s:I, s:i, s:i, s:s, s:b}}", "nidra",
+		      NIDRA_VERSION, "made_by", sleep_verb_name(op->verb), "time_ns", (json_int_t)clock_realtime_ns(),
 		      "config", json_loads(config ?: "", 0, NULL), "host", "kernel", u.release,
 		      "intercepts", machine_intercepts(guest_machine(g)), "tsc_khz",
 		      (int)machine_tsc_khz(guest_machine(g)), "guest", "system_time_ns",
 		      (json_int_t)info.running_ns, "memory_bytes", (json_int_t)info.memory_bytes,
 		      "vcpus_online", (int)info.vcpus_online, "wakes", (int)info.wakes, "transport",
-		      info.transport);
+		      info.transport, "took_part", asked);
 	s = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	return s;
 }
 
-int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, uint32_t *ret_wakes,
+int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op,
 			  struct err *err)
 {
 	json_t *o = json_loadb(json, len, 0, NULL);
@@ -48,7 +50,8 @@ int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret
 	struct guest_config c = { 0 };
 	int r;
 
-	*ret_wakes = (uint32_t)json_integer_value(wakes);
+	op->wakes = (uint32_t)json_integer_value(wakes);
+	op->not_asked = json_is_false(json_object_get(json_object_get(o, "guest"), "took_part"));
 	json_decref(o);
 	if (!text)
 		return err_set(err, -EBADMSG, "the image's metadata has no configuration");

@@ -4,7 +4,8 @@
  *
  * Told (the default): its suspend hypercall returns 0. Xen's state is that of a new domain, and the
  * guest registers everything anew. Transparent: it returns 1, as if nothing but a checkpoint had
- * happened, and nidra brings all of Xen's state back. The image holds enough for both.
+ * happened, and nidra brings all of Xen's state back. The image holds enough for both, unless it was
+ * made without the guest's knowledge: then there is no hypercall that could return 0.
  *
  * Memory is not waited for: it comes from the image as it is touched, and the rest in the background
  * (image/pager.c). --eager reads it all first; so does a host that does not allow userfaultfd.
@@ -55,7 +56,7 @@ static int image_enter(struct pm_run *run, void *arg, struct err *err)
 
 	guest_config_fini(&op->config);
 	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
-	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, &op->wakes, err);
+	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, op, err);
 	if (r < 0) {
 		free(name);
 		image_undo(run, op);
@@ -176,12 +177,13 @@ static int connect_enter(struct pm_run *run, void *arg, struct err *err)
 
 	(void)run;
 	console_drain(guest_console(op->guest));
-	ret = vcpu_set_rax(boot_cpu, op->args.transparent, err);
-	if (ret < 0 || !op->args.transparent)
+	/* Who was not asked waits for no answer: it goes on in the middle of whatever it did. */
+	ret = op->not_asked ? 0 : vcpu_set_rax(boot_cpu, op->args.transparent, err);
+	if (ret < 0 || !(op->args.transparent || op->not_asked))
 		return ret ?: xen_domain_reset(d, err);
 	ret = record(op, IMAGE_REC_XENSTORE, 0, &r, err);
 	ret = ret ?: xen_domain_load_store(d, &r, err);
-	if (ret == 0)
+	if (ret == 0 && !op->not_asked)
 		xen_domain_cancelled(d);
 	return ret;
 }

@@ -62,22 +62,40 @@ static const struct pm_phase save_stay_phases[] = {
 const struct pm_table sleep_save_stay_table = { "save", save_stay_phases,
 						ARRAY_SIZE(save_stay_phases) };
 
-/* The guest thaws before the image reaches the disk: what it waits for is the copy only. */
+/* Memory is written before and behind the moment: the guest waits for neither. */
 static const struct pm_phase checkpoint_phases[] = {
 	PHASE_IMAGE_OPEN,
 	PHASE_LOAD,
+	PHASE_PRECOPY,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
 	PHASE_CAPTURE,
-	PHASE_MEMORY,
+	PHASE_MOMENT,
 	PHASE_THAW,
-	{ "seal", sleep_seal_enter, NULL },
+	PHASE_WRITE,
+	{ "seal", sleep_live_seal_enter, NULL },
 };
 
 const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases,
 						 ARRAY_SIZE(checkpoint_phases) };
 
+/* checkpoint --uncooperative: the same, but the guest knows nothing of it. */
+static const struct pm_phase snapshot_phases[] = {
+	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
+	PHASE_PRECOPY,
+	{ "stop", sleep_stop_enter, sleep_stop_undo, .limit_ns = SLEEP_LIMIT_NS },
+	PHASE_CAPTURE,
+	PHASE_MOMENT,
+	{ "go", sleep_go_enter, NULL },
+	PHASE_WRITE,
+	{ "seal", sleep_live_seal_enter, NULL },
+};
+
+const struct pm_table sleep_snapshot_table = { "checkpoint", snapshot_phases, ARRAY_SIZE(snapshot_phases) };
+
+/* Of a guest that sleeps already. */
 static const struct pm_phase copy_phases[] = {
 	PHASE_IMAGE_OPEN,
 	PHASE_LOAD,

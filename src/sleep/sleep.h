@@ -39,7 +39,10 @@ struct sleep_args {
 	bool paused;		/* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
 	bool eager;		/* RESTORE: all memory is read before it starts */
 	bool transparent;	/* RESTORE: wake with "cancelled" and all state brought back */
-	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset */
+	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset.
+				   CHECKPOINT: the guest is not asked, its vCPUs just stop for a moment */
+	bool incremental;	/* CHECKPOINT: only what changed since the last incremental one; and the
+				   next incremental one is this one's child */
 	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */
 	enum image_codec codec;	/* SAVE, CHECKPOINT */
 	int level;		/* of the codec; 0: its default */
@@ -76,6 +79,7 @@ struct sleep_stats { /* of SAVE, CHECKPOINT, RESTORE; 0 where it does not apply 
 	uint64_t memory_bytes;	/* guest memory stored or read */
 	uint64_t zero_bytes;	/* guest memory elided */
 	uint64_t pause_ns;	/* time in which no vCPU could run */
+	uint64_t moment_bytes;	/* CHECKPOINT: memory copied in that time */
 };
 
 struct sleep_job {

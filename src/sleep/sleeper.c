@@ -21,6 +21,7 @@ struct sleeper {
 
 	pthread_mutex_t lock; /* what follows */
 	struct guest *guest;  /* owned */
+	struct sleep_base base; /* of that guest; the running operation's */
 	struct sleep_job job[SLEEP_HISTORY]; /* job n is at n % SLEEP_HISTORY */
 	uint64_t last_job;
 	struct pm_run *run; /* of the operation that runs, or NULL */
@@ -93,6 +94,7 @@ void sleeper_free(struct sleeper *s)
 	if (s->joinable)
 		pthread_join(s->thread, NULL);
 	guest_free(s->guest);
+	sleep_base_fini(&s->base);
 	pthread_mutex_destroy(&s->lock);
 	free(s);
 }
@@ -113,6 +115,12 @@ void sleeper_set_guest(struct sleeper *s, struct guest *g)
 	s->guest = g;
 	pthread_mutex_unlock(&s->lock);
 	guest_free(old);
+	sleep_base_fini(&s->base);
+}
+
+struct sleep_base *sleeper_base(struct sleeper *s)
+{
+	return &s->base;
 }
 
 /* ---- the running operation ---- */
@@ -222,7 +230,8 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 	}
 	if (verb == SLEEP_RESUME && !asleep)
 		err_set(err, -EINVAL, "not suspended but %s", guest_state_name(state));
-	else if (verb != SLEEP_RESUME && !asleep && state != GUEST_RUNNING)
+	else if (verb != SLEEP_RESUME && !asleep && state != GUEST_RUNNING &&
+		 !(verb == SLEEP_CHECKPOINT && a->uncooperative && state == GUEST_PAUSED))
 		err_set(err, -EINVAL, "the guest is %s%s", guest_state_name(state),
 			state == GUEST_PAUSED ? " and cannot take part; unpause it first" : "");
 	else if (verb == SLEEP_SUSPEND && asleep)
@@ -234,6 +243,8 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 		case SLEEP_RESUME:
 			return &sleep_resume_table;
 		case SLEEP_CHECKPOINT:
+			if (a->uncooperative && !asleep)
+				return &sleep_snapshot_table;
 			return asleep ? &sleep_copy_table : &sleep_checkpoint_table;
 		default:
 			if (a->paused)

@@ -24,7 +24,7 @@ static event_word_t *word_of(struct xen_domain *d, unsigned int port)
 
 	if (page == NOWHERE)
 		return NULL;
-	return gmem_hva(d->mem, page + port % WORDS_PER_PAGE * sizeof(event_word_t),
+	return gmem_hva_to_write(d->mem, page + port % WORDS_PER_PAGE * sizeof(event_word_t),
 			sizeof(event_word_t));
 }
 
@@ -32,7 +32,7 @@ static struct evtchn_fifo_control_block *control_of(struct xen_domain *d, unsign
 {
 	if (d->vcpu[vcpu].control_gpa == NOWHERE)
 		return NULL;
-	return gmem_hva(d->mem, d->vcpu[vcpu].control_gpa, sizeof(struct evtchn_fifo_control_block));
+	return gmem_hva_to_write(d->mem, d->vcpu[vcpu].control_gpa, sizeof(struct evtchn_fifo_control_block));
 }
 
 /* Appends @port to the word of the queue's tail, if that is still linked. */

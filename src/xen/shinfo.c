@@ -14,7 +14,7 @@ shared_info_t *xen_shared_info(struct xen_domain *d)
 {
 	return d->shared_info_gpa == NOWHERE ?
 		       NULL :
-		       gmem_hva(d->mem, d->shared_info_gpa, NIDRA_PAGE_SIZE);
+		       gmem_hva_to_write(d->mem, d->shared_info_gpa, NIDRA_PAGE_SIZE);
 }
 
 /* wc is the wall clock time at which the system time was zero. */

@@ -15,7 +15,7 @@ vcpu_info_t *xen_vcpu_info(struct xen_domain *d, unsigned int vcpu)
 	shared_info_t *s;
 
 	if (v->info_gpa != NOWHERE)
-		return gmem_hva(d->mem, v->info_gpa, sizeof(vcpu_info_t));
+		return gmem_hva_to_write(d->mem, v->info_gpa, sizeof(vcpu_info_t));
 	s = xen_shared_info(d);
 	return s && vcpu < XEN_LEGACY_MAX_VCPUS ? &s->vcpu_info[vcpu] : NULL;
 }

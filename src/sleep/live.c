@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Checkpoints of a guest that runs on (docs/architecture.md, "Live checkpoints").
+ *
+ *   precopy  memory is written while the guest runs, then again what changed meanwhile, until that is
+ *            little or does not get less
+ *   moment   the guest stands still: what changed since it was written is copied aside
+ *   write    that copy is written, behind the guest that runs again
+ *
+ * So the guest waits for as much memory as it changes in a short time, however much it has. A child of
+ * an earlier checkpoint begins with what changed since then, instead of all.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/addr.h"
+#include "base/pageset.h"
+#include "kvm/machine.h"
+#include "sleep/internal.h"
+#include "sleep/regions.h"
+#include "xen/backend.h"
+
+#define PAGE	NIDRA_PAGE_SIZE
+#define ROUNDS	5
+#define FEW	1024 /* pages: as many as change while a guest goes to sleep anyway */
+#define RESERVE UINT64_C(4096) /* pages of the copy that are there before the guest stands still */
+
+struct live {
+	struct machine *machine;
+	struct xen_domain *domain;
+	struct pageset *changed; /* all that was taken from the log since this began */
+	struct pageset *left;	 /* of that, what is not written yet */
+	bool done;		 /* the image is sealed */
+
+	/* The copy: pages of @left in their order. */
+	uint8_t *copy;
+	uint64_t capacity; /* pages */
+	uint32_t *before;  /* members of @left before each 64 of its pages */
+	int result;
+	struct err err;
+};
+
+void sleep_live_free(struct sleep_op *op)
+{
+	struct live *l = op->live;
+	struct sleep_base *base = sleeper_base(op->sleeper);
+
+	if (!l)
+		return;
+	/* What was taken from the log must not be forgotten by the next child. */
+	if (base->image && !l->done)
+		pageset_or(base->since, l->changed);
+	if (!base->image)
+		machine_log_stop(l->machine);
+	if (l->copy)
+		munmap(l->copy, l->capacity * PAGE);
+	free(l->before);
+	free(l->changed);
+	free(l->left);
+	free(l);
+	op->live = NULL;
+}
+
+static int live_new(struct sleep_op *op, struct err *err)
+{
+	struct machine *m = guest_machine(op->guest);
+	uint64_t pages = gmem_pages(machine_mem(m));
+	struct live *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return err_errno(err, -ENOMEM, "checkpoint");
+	op->live = l;
+	l->machine = m;
+	l->domain = guest_domain(op->guest);
+	l->changed = pageset_new(pages);
+	l->left = pageset_new(pages);
+	l->before = calloc(pages / 64 + 1, sizeof(*l->before));
+	l->capacity = MIN(pages, RESERVE);
+	l->copy = mmap(NULL, l->capacity * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
+		       0);
+	if (l->copy == MAP_FAILED)
+		l->copy = NULL;
+	if (!l->changed || !l->left || !l->before || !l->copy)
+		return err_errno(err, -ENOMEM, "checkpoint");
+	return machine_log_start(m, err);
+}
+
+/* ---- precopy ---- */
+
+/* Under the domain's lock: nothing that we write ourselves is halfway. */
+static void collect_locked(void *arg)
+{
+	struct live *l = arg;
+
+	l->result = machine_log_collect(l->machine, l->left, &l->err);
+}
+
+static int collect(struct live *l, struct err *err)
+{
+	l->err = (struct err){ 0 };
+	xen_backend_locked(l->domain, collect_locked, l);
+	pageset_or(l->changed, l->left);
+	if (l->result < 0 && err)
+		*err = l->err;
+	return l->result;
+}
+
+static int write_left(struct pm_run *run, struct sleep_op *op, const struct image_source *source, struct err *err)
+{
+	struct image_progress progress = { .step = sleep_progress_step, .arg = run };
+
+	return image_writer_pages(op->writer, op->live->left, source, &progress, err);
+}
+
+/* What the image begins with: all memory, or what changed since its parent. */
+static int first_set(struct sleep_op *op, struct err *err)
+{
+	struct live *l = op->live;
+	struct image_region region[SLEEP_REGIONS_MAX];
+	size_t n = sleep_regions(l->machine, region);
+	struct pageset *in_use;
+	int r = image_writer_regions(op->writer, region, n, err);
+
+	r = r ?: collect(l, err);
+	if (r < 0)
+		return r;
+	if (op->child) {
+		pageset_or(l->left, sleeper_base(op->sleeper)->since);
+		return 0;
+	}
+	in_use = image_pages_in_use(region, n); /* after the log: what comes into use now is in there */
+	if (!in_use)
+		return err_errno(err, -ENOMEM, "checkpoint");
+	pageset_or(l->left, in_use);
+	pageset_and(l->left, in_use);
+	free(in_use);
+	return 0;
+}
+
+static int precopy(struct pm_run *run, struct sleep_op *op, struct err *err)
+{
+	int r = first_set(op, err);
+	uint64_t last, now;
+
+	if (r < 0)
+		return r;
+	now = pageset_count(op->live->left);
+	for (int round = 0; r == 0 && round < ROUNDS && now > FEW; round++) {
+		last = now;
+		r = write_left(run, op, NULL, err);
+		pageset_clear(op->live->left);
+		r = r ?: collect(op->live, err);
+		now = pageset_count(op->live->left);
+		if (now > last / 4 * 3) /* it changes as fast as we write */
+			break;
+	}
+	return r;
+}
+
+int sleep_precopy_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r = live_new(op, err);
+
+	r = r ?: precopy(run, op, err);
+	if (r < 0)
+		sleep_live_free(op);
+	return r;
+}
+
+void sleep_precopy_undo(struct pm_run *run, void *arg)
+{
+	(void)run;
+	sleep_live_free(arg);
+}
+
+/* ---- the moment ---- */
+
+static int reserve(struct live *l, uint64_t pages)
+{
+	void *copy;
+
+	if (pages <= l->capacity)
+		return 0;
+	copy = mmap(NULL, pages * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (copy == MAP_FAILED)
+		return -ENOMEM;
+	munmap(l->copy, l->capacity * PAGE);
+	l->copy = copy;
+	l->capacity = pages;
+	return 0;
+}
+
+static void copy_aside(struct live *l)
+{
+	const uint8_t *memory = gmem_page(machine_mem(l->machine), 0);
+	uint64_t end = l->left->pages, n = 0;
+
+	for (uint64_t page = 0, word = 0; (page = pageset_next(l->left, page, end)) < end; page++) {
+		for (; word <= page / 64; word++)
+			l->before[word] = (uint32_t)n;
+		memcpy(l->copy + n++ * PAGE, memory + page * PAGE, PAGE);
+	}
+}
+
+static void moment_locked(void *arg)
+{
+	struct live *l = arg;
+
+	collect_locked(l);
+	if (l->result == 0)
+		l->result = reserve(l, pageset_count(l->left));
+	if (l->result == 0)
+		copy_aside(l);
+	else if (!l->err.msg[0])
+		err_errno(&l->err, l->result, "copy of what changed");
+}
+
+int sleep_moment_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct live *l = op->live;
+
+	(void)run;
+	l->err = (struct err){ 0 };
+	xen_backend_locked(l->domain, moment_locked, l);
+	pageset_or(l->changed, l->left);
+	op->stats.moment_bytes = pageset_count(l->left) * PAGE;
+	if (l->result < 0)
+		*err = l->err;
+	return l->result;
+}
+
+/* ---- behind the guest ---- */
+
+static void read_copy(void *arg, uint64_t page, void *dst)
+{
+	struct live *l = arg;
+	uint64_t below = l->left->word[page / 64] & ((UINT64_C(1) << page % 64) - 1);
+
+	memcpy(dst, l->copy + (l->before[page / 64] + (uint64_t)__builtin_popcountll(below)) * PAGE, PAGE);
+}
+
+int sleep_write_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct image_source source = { .read = read_copy, .arg = op->live };
+
+	return write_left(run, op, &source, err);
+}
+
+/* The next child is this image's. What changed since the moment is still in the log. */
+int sleep_live_seal_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct sleep_base *base = sleeper_base(op->sleeper);
+	char *image = op->args.incremental ? strdup(op->args.image) : NULL;
+	int r = sleep_seal_enter(run, op, err);
+
+	if (r == 0 && op->args.incremental)
+		op->live->done = sleep_base_set(base, take_ptr(image), &op->image_id, op->live->changed->pages);
+	free(image);
+	if (r == 0)
+		sleep_live_free(op);
+	return r;
+}
