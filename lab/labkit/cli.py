@@ -62,6 +62,8 @@ def add_host_options(parser):
                         help="folder whose content comes back ($LAB_OUT; default build/lab-out)")
     parser.add_argument("--sleepable", action="store_true",
                         help="a lab host that survives `echo mem >/sys/power/state`")
+    parser.add_argument("--xen", action="store_true",
+                        help="a lab host that is dom0 of Xen, instead of having KVM")
     parser.add_argument("--program", action="append", default=[], metavar="NAME",
                         help="with --sleepable: a program of this machine to take along")
     parser.add_argument("--timeout", type=float, default=600, metavar="S",
@@ -77,6 +79,8 @@ def folder(text):
 
 def complete(options):
     """Fill in what depends on other options."""
+    if options.xen and options.sleepable:
+        raise LabError("a dom0 of Xen does not sleep")
     options.out = (options.out or paths.build() / "lab-out").absolute()
     options.out.mkdir(parents=True, exist_ok=True)
     options.share = list(dict.fromkeys(

@@ -12,7 +12,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import hostimage, kernels, paths, sleepimage
+from . import hostimage, kernels, paths, sleepimage, xen
 
 PORTS = 8       # commands at once in one lab
 # What TCG emulates and a nested host can do without: SMAP, protection keys and
@@ -90,6 +90,7 @@ class Host:
                 modules_from=kernel.modules, out=options.out, ports=PORTS,
                 shares=" ".join(map(str, options.share)),
                 pinned=" ".join(_programs(paths.build())),
+                xen=xen.get().tools if options.xen else "",
                 sleepable="yes" if options.sleepable else ""))
 
     def _command(self, kernel, initrd, options):
@@ -105,7 +106,7 @@ class Host:
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none",
             "-M", "pc,hpet=off", "-accel", f"tcg,thread={threads}", "-cpu", CPU,
             "-smp", str(cpus), "-m", str(options.memory), "-no-reboot",
-            "-kernel", image, "-initrd", initrd, "-append", cmdline,
+            *_boot(image, initrd, cmdline, options),
             "-serial", f"file:{self.console}",
             "-qmp", f"unix:{self.folder}/qmp,server=on,wait=off",
             "-device", f"virtio-serial-pci,max_ports={PORTS + 1}",
@@ -171,6 +172,15 @@ class Host:
     def status(self):
         """What QEMU says of the lab: running, suspended, ...; or down."""
         return self.qmp("query-status")["status"] if self.pid() else "down"
+
+
+def _boot(kernel, initrd, cmdline, options):
+    """What QEMU loads: the kernel; or Xen, by multiboot, with the kernel as its dom0."""
+    if not options.xen:
+        return ["-kernel", kernel, "-initrd", initrd, "-append", cmdline]
+    dom0 = CMDLINE.replace("console=ttyS0", "console=hvc0")
+    return ["-kernel", xen.get().image, "-initrd", f"{kernel} {dom0},{initrd}",
+            "-append", f"{xen.CMDLINE} dom0_mem={options.memory // 2}M"]
 
 
 def _programs(build):

@@ -9,8 +9,9 @@ from . import cpio, kernels, paths
 MODULES = {     # in the order in which host-init loads these groups
     "root": ["virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay"],
     "kvm": ["kvm_amd", "tun"],
+    "xen": ["xen-evtchn", "xen-gntdev", "xen-gntalloc", "xen-privcmd", "xenfs"],
 }
-APPLETS = """cat chmod cp echo hostname insmod ip ln mkdir mount reboot sh sleep switch_root
+APPLETS = """cat chmod chroot cp echo hostname insmod ip ln mkdir mount reboot sh sleep switch_root
              umount uname""".split()
 
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What CPUID tells the guest: what KVM supports, less what cannot be saved, plus Xen's leaves. */
+#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -86,6 +87,11 @@ static void adjust(struct kvm_cpuid_entry2 *e, unsigned int id, bool deadline)
 	case 0x80000001:
 		/* SVM, TOPOEXT, PERFCTR_CORE, PERFCTR_NB */
 		e->ecx &= ~(BIT(2) | BIT(22) | BIT(23) | BIT(24));
+		break;
+	case 0x80000002: /* the processor's name, which KVM leaves to us */
+	case 0x80000003:
+	case 0x80000004:
+		__cpuid(e->function, e->eax, e->ebx, e->ecx, e->edx);
 		break;
 	case 0x80000008:
 		e->ecx = 0;
