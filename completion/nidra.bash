@@ -20,7 +20,8 @@ _nidra() {
 	run | create) words=$make ;;
 	suspend) words="--timeout --json --print-stats" ;;
 	resume) words="--uncooperative --json --print-stats" ;;
-	save | checkpoint) words="--checkpoint --paused --force --timeout --json --print-stats" ;;
+	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats" ;;
+	checkpoint) words="--incremental --uncooperative --force --timeout --compress --json --print-stats" ;;
 	restore) words="--name --paused --transparent --eager --console --json --print-stats" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start" ;;
