@@ -24,7 +24,7 @@ _nidra() {
 	checkpoint) words="--incremental --uncooperative --force --timeout --compress --json --print-stats" ;;
 	restore) words="--name --paused --transparent --eager --console --json --print-stats" ;;
 	logs) words="--follow --monitor" ;;
-	console) words="--from-start" ;;
+	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;
 	list | info | check) words="--json" ;;
 	image) words="info verify --json" ;;

@@ -74,6 +74,8 @@ void command_run(char *line)
 {
 	if (starts_with(line, "fill "))
 		print("ok: filled %u MiB\n", mem_fill(to_number(line + 5), 1));
+	else if (starts_with(line, "high"))
+		mem_skip_low();
 	else if (starts_with(line, "mem="))
 		print("ok: filled %u MiB\n", mem_fill(to_number(line + 4), 1));
 	else if (starts_with(line, "dirty="))

@@ -146,6 +146,7 @@ bool grant_check(void);
 /* ---- mem.c ---- */
 void mem_init(uint64_t start_info);
 uint64_t mem_fill(uint64_t mib, uint64_t seed); /* MiB filled */
+void mem_skip_low(void);
 uint64_t mem_verify(void);			/* bad pages */
 void mem_dirty(uint64_t pages);
 uint64_t mem_filled_mib(void);

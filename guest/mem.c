@@ -14,6 +14,7 @@
 extern char guest_end[];
 uint64_t mem_top;
 static uint64_t low_end, initrd_free_end, pages, seed, next_dirty;
+static uint64_t skipped; /* pages, so that little memory is enough to reach above 4 GiB */
 static uint32_t *generation; /* of each page; lies in the memory itself */
 
 void mem_init(uint64_t start_info)
@@ -35,8 +36,8 @@ void mem_init(uint64_t start_info)
 /* Page @i of the test memory: below 4 GiB first, then above, around what boot put at 1 GiB. */
 static uint64_t *page(uint64_t i)
 {
-	uint64_t low = (initrd_free_end - START) / PAGE;
-	uint64_t gpa = i < low ? START + i * PAGE : (4ull << 30) + (i - low) * PAGE;
+	uint64_t low = (initrd_free_end - START) / PAGE, n = i + skipped;
+	uint64_t gpa = n < low ? START + n * PAGE : (4ull << 30) + (n - low) * PAGE;
 
 	return (uint64_t *)gpa;
 }
@@ -71,6 +72,7 @@ uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 	uint64_t room = (initrd_free_end - START) / PAGE + (mem_top > (4ull << 30) ? (mem_top - (4ull << 30)) / PAGE : 0);
 	uint64_t table;
 
+	room -= skipped;
 	pages = mib << 8;
 	if (pages > room)
 		pages = room;
@@ -90,6 +92,13 @@ uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 	for (uint64_t i = 0; i < pages; i++)
 		fill_page(i);
 	return pages >> 8;
+}
+
+/* What is filled next lies above 4 GiB, if there is memory. */
+void mem_skip_low(void)
+{
+	if (mem_top > (4ull << 30))
+		skipped = (initrd_free_end - START) / PAGE;
 }
 
 uint64_t mem_verify(void)

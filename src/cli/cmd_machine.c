@@ -121,17 +121,33 @@ int cmd_info(int argc, char **argv)
 	return EXIT_OK;
 }
 
+/* A line as if typed, for scripts. */
+static int send_line(const char *name, const char *line)
+{
+	struct err err = { 0 };
+	_cleanup_close_ int fd = console_connect(name, false, &err);
+	int r = fd < 0 ? fd : io_write_full(fd, line, strlen(line));
+
+	r = r ?: io_write_full(fd, "\n", 1);
+	if (r < 0)
+		return fail("%s: %s", name, fd < 0 ? err.msg : strerror(-r));
+	return EXIT_OK;
+}
+
 int cmd_console(int argc, char **argv)
 {
 	struct err err = { 0 };
+	const char *line = NULL;
 	bool start = false;
-	const struct flag flags[] = { { "from-start", 0, FLAG_BOOL, &start } };
+	const struct flag flags[] = { { "from-start", 0, FLAG_BOOL, &start }, { "send", 's', FLAG_STRING, &line } };
 	int n;
 
-	if (parse_flags(argc, argv, flags, 1, &n) < 0)
+	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
 		return EXIT_USAGE;
 	if (n != 1)
 		return usage("console: which machine?");
+	if (line)
+		return send_line(argv[1], line);
 	return console_attach(argv[1], start, &err) < 0 ? fail("%s", err.msg) : EXIT_OK;
 }
 
