@@ -21,13 +21,13 @@ _nidra() {
 	suspend) words="--timeout --json --print-stats" ;;
 	resume) words="--uncooperative --json --print-stats" ;;
 	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats" ;;
-	checkpoint) words="--incremental --uncooperative --force --timeout --compress --json --print-stats" ;;
+	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats" ;;
 	restore) words="--name --paused --transparent --eager --console --json --print-stats" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;
 	list | info | check) words="--json" ;;
-	image) words="info verify --json" ;;
+	image) words="info verify compact rm --json --cascade --output" ;;
 	esac
 	if [[ $cur == -* ]]; then
 		COMPREPLY=($(compgen -W "$words" -- "$cur"))

@@ -209,7 +209,7 @@ static int to_image(struct call *call, enum sleep_verb verb)
 		{ "timeout_s", ARG_NUMBER, &a.timeout_s }, { "fail_at", ARG_STRING, &a.fail_at },
 		{ "stay", ARG_BOOL, &a.paused },	   { "incremental", ARG_BOOL, &a.incremental },
 		{ "compress", ARG_STRING, &codec },	   { "level", ARG_NUMBER, &level },
-		{ "uncooperative", ARG_BOOL, &a.uncooperative },
+		{ "uncooperative", ARG_BOOL, &a.uncooperative }, { "full", ARG_BOOL, &a.full },
 	};
 	int r = take_args(call, arg, ARRAY_SIZE(arg)) ?: parse_codec(call, codec, &a.codec);
 
@@ -220,7 +220,7 @@ static int to_image(struct call *call, enum sleep_verb verb)
 		return err_set(&call->err, -EINVAL, "image: an absolute path is wanted");
 	if (a.paused && verb != SLEEP_SAVE)
 		return err_set(&call->err, -EINVAL, "unknown key \"stay\"");
-	if ((a.incremental || a.uncooperative) && verb != SLEEP_CHECKPOINT)
+	if ((a.incremental || a.uncooperative || a.full) && verb != SLEEP_CHECKPOINT)
 		return err_set(&call->err, -EINVAL, "only a checkpoint can be incremental or uncooperative");
 	return start(call, verb, &a);
 }

@@ -66,6 +66,15 @@ struct job_options {
  * exit code; *ret_job is how it ended (may be NULL).
  */
 int job_follow(const char *name, uint64_t job, const struct job_options *o, json_t **ret_job);
+/* cmd_sleep.c: starts @verb on a machine with @body (taken), and follows it. */
+int run_job(const char *name, const char *verb, json_t *body, const struct job_options *o);
+/* Of a file that need not exist; allocated. The monitor has another working folder. */
+char *absolute(const char *path);
+
+/* cmd_every.c: checkpoints into @folder until interrupted. @every: "30s", "5m", "1h". Takes @body. */
+int checkpoint_periodically(const char *name, const char *folder, const char *every, uint32_t keep, json_t *body,
+			    const struct job_options *o);
+
 
 /* ---- spawn.c ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image info, image verify. */
+/* image info, verify, compact, rm. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,7 +8,7 @@
 #include "image/image.h"
 
 static const char *const record_names[] = { "?",	      "METADATA", "MACHINE", "VCPU", "XEN",	"XENSTORE", "REGIONS",
-					    "EXTENTS (1)", "END",	  "EXTENTS", "MAP",  "PARENT" };
+					    "EXTENTS (1)", "END",	  "EXTENTS", "MAP",  "PARENT", "STANDS_FOR" };
 
 static json_t *metadata(struct image_reader *r)
 {
@@ -31,7 +31,7 @@ static json_t *records(struct image_reader *r)
 	return a;
 }
 
-static void print_info(const char *path, json_t *meta, const struct image_stats *s)
+static void print_info(const char *path, struct image_reader *r, json_t *meta, const struct image_stats *s)
 {
 	json_t *config = json_object_get(meta, "config"), *guest = json_object_get(meta, "guest");
 	time_t when = (time_t)(json_integer_value(json_object_get(meta, "time_ns")) / 1000000000);
@@ -53,6 +53,17 @@ static void print_info(const char *path, json_t *meta, const struct image_stats 
 	printf("file         %.1f MiB: %.1f MiB of memory in %" PRIu64 " extents; %.1f MiB are zero\n",
 	       (double)s->file_bytes / (1 << 20), (double)s->memory_bytes / (1 << 20), s->extents,
 	       (double)s->zero_bytes / (1 << 20));
+	for (size_t i = 1; i < s->files; i++)
+		printf("%-12s %s\n", i == 1 ? "parents" : "", image_reader_file(r, i));
+}
+
+static json_t *parents(const struct image_reader *r)
+{
+	json_t *a = json_array();
+
+	for (size_t i = 1; image_reader_file(r, i); i++)
+		json_array_append_new(a, json_string(image_reader_file(r, i)));
+	return a;
 }
 
 static int info(const char *path, struct image_reader *r, bool json)
@@ -62,13 +73,13 @@ static int info(const char *path, struct image_reader *r, bool json)
 
 	image_reader_stats(r, &s);
 	if (!json) {
-		print_info(path, meta, &s);
+		print_info(path, r, meta, &s);
 		return EXIT_OK;
 	}
 	json_object_set_new(meta, "file",
-			    json_pack("{s:i, s:I, s:I, s:I, s:I}", "format", IMAGE_VERSION, "bytes",
+			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:o}", "format", IMAGE_VERSION, "bytes",
 				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes, "zero_bytes",
-				      (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents));
+				      (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents, "parents", parents(r)));
 	json_object_set_new(meta, "records", records(r));
 	json_dumpf(meta, stdout, JSON_INDENT(2));
 	puts("");
@@ -77,42 +88,97 @@ static int info(const char *path, struct image_reader *r, bool json)
 
 static int show(void *arg, uint64_t done, uint64_t total, struct err *err)
 {
-	(void)arg;
 	(void)err;
 	if (total)
-		fprintf(stderr, "\r\033[Kverify: %3" PRIu64 "%% of %" PRIu64 " MiB", done * 100 / total, total >> 20);
+		fprintf(stderr, "\r\033[K%s: %3" PRIu64 "%% of %" PRIu64 " MiB", (const char *)arg, done * 100 / total,
+			total >> 20);
 	return 0;
 }
 
-static int verify(const char *path, struct image_reader *r)
+/* A bar for a person; nothing for a script. */
+static struct image_progress bar(const char *what)
 {
-	struct image_progress progress = { .step = isatty(2) ? show : NULL };
-	struct err err = { 0 };
-	int e = image_reader_verify(r, &progress, &err);
+	return (struct image_progress){ .step = isatty(2) ? show : NULL, .arg = (void *)(uintptr_t)what };
+}
 
+static void end_bar(void)
+{
 	if (isatty(2))
 		fputs("\r\033[K", stderr);
+}
+
+struct image_args {
+	bool json, cascade;
+	const char *out;
+};
+
+static int do_info(const char *path, const struct image_args *a)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	struct err err = { 0 };
+
+	return image_reader_open(path, &r, &err) < 0 ? fail("%s", err.msg) : info(path, r, a->json);
+}
+
+static int do_verify(const char *path, const struct image_args *a)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	struct image_progress progress = bar("verify");
+	struct err err = { 0 };
+	int e = image_reader_open(path, &r, &err);
+
+	(void)a;
+	e = e ?: image_reader_verify(r, &progress, &err);
+	end_bar();
 	if (e < 0)
 		return fail("%s", err.msg);
 	printf("%s: whole\n", path);
 	return EXIT_OK;
 }
 
+static int do_compact(const char *path, const struct image_args *a)
+{
+	const struct image_options options = { .codec = IMAGE_CODEC_ZSTD, .level = 1 };
+	struct image_progress progress = bar("compact");
+	struct image_stats stats;
+	struct err err = { 0 };
+	int e = image_fold(path, a->out, &options, &progress, &stats, &err);
+
+	end_bar();
+	if (e < 0)
+		return fail("%s", err.msg);
+	printf("%s: one file of %.1f MiB\n", a->out ?: path, (double)stats.file_bytes / (1 << 20));
+	return EXIT_OK;
+}
+
+static int do_rm(const char *path, const struct image_args *a)
+{
+	struct err err = { 0 };
+
+	return image_remove(path, a->cascade, &err) < 0 ? fail("%s", err.msg) : EXIT_OK;
+}
+
+static const struct {
+	const char *name;
+	int (*run)(const char *path, const struct image_args *a);
+} actions[] = { { "info", do_info }, { "verify", do_verify }, { "compact", do_compact }, { "rm", do_rm } };
+
 int cmd_image(int argc, char **argv)
 {
-	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
-	struct err err = { 0 };
-	bool json = false;
-	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &json } };
-	bool is_info;
-	int n;
+	struct image_args a = { 0 };
+	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &a.json },
+				      { "cascade", 0, FLAG_BOOL, &a.cascade },
+				      { "output", 'o', FLAG_STRING, &a.out } };
+	int n, r = EXIT_OK;
 
-	if (parse_flags(argc, argv, flags, 1, &n) < 0)
+	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
 		return EXIT_USAGE;
-	if (n != 2 || (strcmp(argv[1], "info") && strcmp(argv[1], "verify")))
-		return usage("image: info FILE or verify FILE is wanted");
-	is_info = !strcmp(argv[1], "info");
-	if (image_reader_open(argv[2], &r, &err) < 0)
-		return fail("%s", err.msg);
-	return is_info ? info(argv[2], r, json) : verify(argv[2], r);
+	for (size_t i = 0; i < ARRAY_SIZE(actions) && n >= 2; i++) {
+		if (strcmp(argv[1], actions[i].name))
+			continue;
+		for (int k = 2; k <= n && r == EXIT_OK; k++)
+			r = actions[i].run(argv[k], &a);
+		return r;
+	}
+	return usage("image: info, verify, compact or rm, and FILE are wanted");
 }

@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 
 /* Starts @verb on machine @name with @body (taken) and follows it. */
-static int run_job(const char *name, const char *verb, json_t *body, const struct job_options *o)
+int run_job(const char *name, const char *verb, json_t *body, const struct job_options *o)
 {
 	json_auto_t *request = body, *reply = NULL;
 	struct err err = { 0 };
@@ -66,7 +66,7 @@ int cmd_resume(int argc, char **argv)
 }
 
 /* The monitor has another working folder. The file itself need not exist yet. */
-static char *absolute(const char *path)
+char *absolute(const char *path)
 {
 	char cwd[PATH_MAX];
 
@@ -88,8 +88,9 @@ static void put_codec(json_t *body, const char *text)
 int cmd_save(int argc, char **argv)
 {
 	struct job_options o = { 0 };
-	bool copy = false, stay = false, force = false, incremental = false, uncooperative = false;
-	const char *fail_at = NULL, *compress = NULL, *verb;
+	bool copy = false, stay = false, force = false, incremental = false, uncooperative = false, full = false;
+	const char *fail_at = NULL, *compress = NULL, *every = NULL, *verb;
+	uint32_t keep = 0;
 	uint32_t timeout = 0;
 	const struct flag flags[] = {
 		{ "checkpoint", 'c', FLAG_BOOL, &copy }, { "paused", 'p', FLAG_BOOL, &stay },
@@ -99,6 +100,9 @@ int cmd_save(int argc, char **argv)
 		{ "incremental", 'i', FLAG_BOOL, &incremental },
 		{ "uncooperative", 'u', FLAG_BOOL, &uncooperative },
 		{ "compress", 'z', FLAG_STRING, &compress },
+		{ "full", 0, FLAG_BOOL, &full },
+		{ "every", 0, FLAG_STRING, &every },
+		{ "keep", 0, FLAG_NUMBER, &keep },
 	};
 	_cleanup_free_ char *image = NULL;
 	json_t *body;
@@ -112,7 +116,11 @@ int cmd_save(int argc, char **argv)
 	image = absolute(argv[2]);
 	if (!image)
 		return fail("%s: %s", argv[2], strerror(errno));
+	if ((every || keep) && strcmp(verb, "checkpoint"))
+		return usage("%s: --every and --keep are a checkpoint's", argv[0]);
 	body = json_pack("{s:s, s:b}", "image", image, "replace", force);
+	if (full)
+		json_object_set_new(body, "full", json_true());
 	if (stay && !strcmp(verb, "save"))
 		json_object_set_new(body, "stay", json_true());
 	if (incremental)
@@ -122,6 +130,8 @@ int cmd_save(int argc, char **argv)
 	if (compress)
 		put_codec(body, compress);
 	put_common(body, timeout, fail_at);
+	if (every || keep)
+		return checkpoint_periodically(argv[1], image, every, keep, body, &o);
 	r = run_job(argv[1], verb, body, &o);
 	if (r == EXIT_OK && !stay && !strcmp(verb, "save"))
 		monitor_wait_gone(argv[1]);

@@ -90,7 +90,7 @@ static int open_parents(struct image_reader *r, struct err *err)
 		if (e < 0)
 			return e;
 		r->file[r->files++] = parent;
-		if (!image_digest_equal(&parent->id, &f->parent->id))
+		if (!image_file_is(parent, &f->parent->id))
 			return err_set(err, -EBADMSG, "%s is not the parent that %s was made from", parent->name,
 				       f->name);
 		if (!same_regions(parent, f))

@@ -53,7 +53,8 @@ enum image_record_type {
 	IMAGE_REC_EXTENTS = 9,	  /* struct image_extent[], by rising offset */
 	IMAGE_REC_MAP = 10,	  /* struct image_run[], by rising gpa */
 	IMAGE_REC_PARENT = 11,	  /* struct image_parent, then its name */
-	IMAGE_REC_LAST = IMAGE_REC_PARENT,
+	IMAGE_REC_STANDS_FOR = 12, /* struct image_digest[]: ids of images that this one has the memory and state of */
+	IMAGE_REC_LAST = IMAGE_REC_STANDS_FOR,
 };
 
 struct image_record {

@@ -141,8 +141,18 @@ int image_pager_finish(struct image_pager *p, const struct image_progress *progr
 /* Checks every extent, of its parents too. */
 int image_reader_verify(struct image_reader *r, const struct image_progress *progress, struct err *err);
 
-/* What tells an image from all others, without checking all of it. */
-int image_id(const char *path, struct image_digest *ret, struct err *err);
+/*
+ * One file with all that @path and its parents have, in place of @path (or as @out, if not NULL). It
+ * stands for @path: children of that are children of it, too.
+ */
+int image_fold(const char *path, const char *out, const struct image_options *options,
+	       const struct image_progress *progress, struct image_stats *ret, struct err *err);
+/*
+ * Removes an image. -EBUSY names the images in its folder that need it; @cascade removes those too,
+ * children before parents.
+ */
+int image_remove(const char *path, bool cascade, struct err *err);
+
 /* How @child calls its parent: by its name if they share a folder, else by its path. Allocated; NULL: errno. */
 char *image_parent_name(const char *parent, const char *child);
 

@@ -177,6 +177,23 @@ int image_file_record(const struct image_file *f, uint32_t type, uint32_t instan
 	return -ENOENT;
 }
 
+bool image_file_is(const struct image_file *f, const struct image_digest *id)
+{
+	const struct image_digest *other;
+	const void *body;
+	size_t len;
+
+	if (image_digest_equal(&f->id, id))
+		return true;
+	if (image_file_record(f, IMAGE_REC_STANDS_FOR, 0, &body, &len) < 0)
+		return false;
+	other = body;
+	for (size_t i = 0; i < len / sizeof(*other); i++)
+		if (image_digest_equal(&other[i], id))
+			return true;
+	return false;
+}
+
 int image_file_check_zeros(struct image_file *f, uint64_t offset, size_t len, struct err *err)
 {
 	uint8_t buf[IMAGE_ALIGN];
@@ -213,31 +230,4 @@ int image_file_open(int fd, const char *name, struct image_file **ret, struct er
 	if (r == 0)
 		*ret = take_ptr(f);
 	return r;
-}
-
-/* Header and last record are enough. */
-int image_id(const char *path, struct image_digest *ret, struct err *err)
-{
-	_cleanup_(image_file_freep) struct image_file *f = NULL;
-	struct {
-		struct image_record head;
-		struct image_digest id;
-	} last;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), r;
-
-	if (fd < 0)
-		return err_errno(err, -errno, "open %s", path);
-	r = new_file(fd, path, &f, err);
-	r = r ?: read_header(f, err);
-	if (r < 0)
-		return r;
-	if (f->file_len - f->data_end < sizeof(last))
-		return BAD(f, err, "a record is cut off");
-	r = io_pread_full(f->fd, &last, sizeof(last), f->file_len - sizeof(last));
-	if (r < 0)
-		return err_errno(err, r, "read %s", f->name);
-	if (last.head.type != IMAGE_REC_END || last.head.len != sizeof(last.id))
-		return BAD(f, err, "its last record is not its end");
-	*ret = last.id;
-	return 0;
 }

@@ -65,6 +65,8 @@ int image_file_record(const struct image_file *f, uint32_t type, uint32_t instan
 const struct image_record *image_file_next(const struct image_file *f, const struct image_record *prev);
 /* At most a page of them. */
 int image_file_check_zeros(struct image_file *f, uint64_t offset, size_t len, struct err *err);
+/* Whether it is the image @id, or stands for it. */
+bool image_file_is(const struct image_file *f, const struct image_digest *id);
 /* "<file> is damaged: <what>" */
 int image_bad(const struct image_file *f, struct err *err, const char *what);
 

@@ -11,7 +11,7 @@
 #include "base/bytes.h"
 #include "base/io.h"
 #include "base/str.h"
-#include "image/internal.h"
+#include "image/reader.h"
 #include "image/writer.h"
 
 void image_writer_free(struct image_writer *w)
@@ -54,12 +54,15 @@ static int open_temporary(struct image_writer *w, const char *dir, const char *b
 /* A child of itself could never be read. */
 static int set_parent(struct image_writer *w, const char *parent, const struct image_digest *want, struct err *err)
 {
+	_cleanup_(image_file_freep) struct image_file *f = NULL;
 	struct stat a, b;
-	int r = image_id(parent, &w->parent_id, err);
+	int fd = open(parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int r = fd < 0 ? err_errno(err, -errno, "open %s", parent) : image_file_open(fd, parent, &f, err);
 
 	if (r < 0)
 		return err_prefix(err, "the parent");
-	if (want && !image_digest_equal(want, &w->parent_id))
+	w->parent_id = f->id;
+	if (want && !image_file_is(f, want))
 		return err_set(err, -ESTALE, "the parent: %s was replaced by another image", parent);
 	if (!stat(parent, &a) && !stat(w->path, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
 		return err_set(err, -EINVAL, "%s cannot replace its own parent; take another name", w->path);

@@ -26,7 +26,7 @@ int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 	struct image_options options = { .replace = op->args.replace, .codec = op->args.codec, .level = op->args.level };
 
 	(void)run;
-	op->child = op->args.incremental && base->image;
+	op->child = op->args.incremental && !op->args.full && base->image;
 	if (op->child) {
 		options.parent = base->image;
 		options.parent_id = &base->id;

@@ -43,6 +43,7 @@ struct sleep_args {
 				   CHECKPOINT: the guest is not asked, its vCPUs just stop for a moment */
 	bool incremental;	/* CHECKPOINT: only what changed since the last incremental one; and the
 				   next incremental one is this one's child */
+	bool full;		/* CHECKPOINT, incremental: all memory; a chain begins here */
 	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */
 	enum image_codec codec;	/* SAVE, CHECKPOINT */
 	int level;		/* of the codec; 0: its default */

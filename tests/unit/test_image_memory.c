@@ -304,6 +304,88 @@ static void test_a_child_needs_its_parent(void **state)
 	memory_free(&m);
 }
 
+/* a <- b <- c, of three moments of @m; names[i] is absolute. */
+static void make_family(struct memory *m, char name[3][128])
+{
+	_cleanup_free_ struct pageset *set = image_pages_in_use(m->region, 2);
+
+	for (int i = 0; i < 3; i++) {
+		struct image_options o = { .parent = i ? name[i - 1] : NULL };
+		struct image_stats stats;
+		struct image_writer *w;
+
+		snprintf(name[i], 128, "%s/%c", folder, 'a' + i);
+		w = writer_of(name[i], &o, m);
+		if (i) {
+			pageset_clear(set);
+			pageset_add(set, (uint64_t)i * 1000, 700);
+			memset(m->hva + (uint64_t)i * 1000 * PAGE, 'a' + i, 500 * PAGE);
+			memset(m->hva + ((uint64_t)i * 1000 + 500) * PAGE, 0, 200 * PAGE);
+		}
+		put(w, set);
+		assert_int_equal(image_writer_record(w, IMAGE_REC_METADATA, 0, 0, name[i], strlen(name[i]), NULL), 0);
+		seal(w, &stats);
+	}
+}
+
+static void test_a_chain_is_folded_in_place(void **state)
+{
+	const struct image_options o = { .codec = IMAGE_CODEC_ZSTD };
+	char name[3][128], out[128];
+	struct image_reader *r = NULL;
+	struct image_stats stats;
+	struct memory m;
+	struct err err = { 0 };
+	const void *body;
+	size_t len;
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	make_family(&m, name);
+	assert_int_equal(image_fold(name[2], in_folder(out, "out"), &o, NULL, &stats, &err), 0);
+	compare(out, &m);
+	assert_int_equal(image_fold(name[1], NULL, &o, NULL, &stats, &err), 0);
+	unlink(name[0]); /* nobody needs it now */
+	compare(name[2], &m);
+	assert_int_equal(image_reader_open(name[2], &r, &err), 0);
+	image_reader_stats(r, &stats);
+	assert_int_equal(stats.files, 2);
+	image_reader_free(r);
+	assert_int_equal(image_fold(name[1], NULL, &o, NULL, &stats, &err), 0); /* it stands for what it stood for */
+	compare(name[2], &m);
+	assert_int_equal(image_reader_open(out, &r, &err), 0);
+	assert_int_equal(image_reader_record(r, IMAGE_REC_METADATA, 0, &body, &len), 0);
+	assert_memory_equal(body, name[2], len);
+	image_reader_free(r);
+	unlink(name[1]);
+	unlink(name[2]);
+	unlink(out);
+	memory_free(&m);
+}
+
+static void test_parents_are_not_removed_from_their_children(void **state)
+{
+	char name[3][128], other[128];
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	make_family(&m, name);
+	assert_int_equal(image_remove(name[0], false, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "is needed by b"));
+	assert_int_equal(image_remove(in_folder(other, "none"), false, &err), -ENOENT);
+	assert_int_equal(image_remove("/dev/null", true, &err), -EINVAL);
+	assert_int_equal(image_remove(name[2], false, &err), 0);
+	assert_int_equal(access(name[2], F_OK), -1);
+	assert_int_equal(image_remove(name[0], true, &err), 0);
+	assert_int_equal(access(name[1], F_OK), -1);
+	assert_int_equal(access(name[0], F_OK), -1);
+	memory_free(&m);
+}
+
 /* ---- version 1: what it wrote stays readable ---- */
 
 struct v1 {
@@ -399,6 +481,8 @@ int main(void)
 		t(pages_from_a_source),
 		t(chains),
 		t(a_child_needs_its_parent),
+		t(a_chain_is_folded_in_place),
+		t(parents_are_not_removed_from_their_children),
 		t(version_1_is_read),
 	};
 
