@@ -124,5 +124,5 @@ int checkpoint_periodically(const char *name, const char *folder, const char *ev
 		next = MAX(next + period * NSEC_PER_SEC, clock_monotonic_ns());
 		wait_until(next);
 	}
-	return stopped ? EXIT_OK : r;
+	return stopped || r == EXIT_CANCELLED ? EXIT_OK : r;
 }
