@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/xlcfg.h"
+#include "image/image.h"
 
 #define FIRST_JOB 1
 
@@ -237,29 +238,26 @@ int cmd_create(int argc, char **argv)
 
 /* ---- restore ---- */
 
-/* The name that the image has, if the person gave no other. */
+/* The name that the image has, if the person gave no other. NULL: it was said why. */
 static char *image_name(const char *image)
 {
-	const char *argv[] = { monitor_path(), "--metadata", image, NULL };
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	json_auto_t *o = NULL;
-	const char *name;
-	int fd[2];
-	FILE *f;
+	const char *name = NULL;
+	const void *body;
+	struct err err = { 0 };
+	size_t len;
 
-	fflush(NULL);
-	if (pipe(fd) < 0)
+	if (image_reader_open(image, &r, &err) < 0) {
+		fail("%s", err.msg);
 		return NULL;
-	if (!fork()) {
-		dup2(fd[1], 1);
-		execv(argv[0], (char **)(uintptr_t)argv);
-		_exit(127);
 	}
-	close(fd[1]);
-	f = fdopen(fd[0], "r");
-	o = f ? json_loadf(f, 0, NULL) : NULL;
-	if (f)
-		fclose(f);
-	name = json_string_value(json_object_get(json_object_get(o, "config"), "name"));
+	if (image_reader_record(r, IMAGE_REC_METADATA, 0, &body, &len) == 0) {
+		o = json_loadb(body, len, 0, NULL);
+		name = json_string_value(json_object_get(json_object_get(o, "config"), "name"));
+	}
+	if (!name)
+		fail("%s does not say the name of its machine", image);
 	return name ? strdup(name) : NULL;
 }
 
@@ -288,7 +286,7 @@ int cmd_restore(int argc, char **argv)
 	if (!name) {
 		from_image = image_name(real);
 		if (!from_image)
-			return EXIT_FAILED; /* the reason was printed */
+			return EXIT_FAILED;
 		name = from_image;
 	}
 	args[a++] = "--restore";

@@ -279,23 +279,8 @@ static const struct option options[] = {
 	{ "eager", no_argument, NULL, 'e' },
 	{ "paused", no_argument, NULL, 'p' },	     { "ready-fd", required_argument, NULL, 'f' },
 	{ "probe", no_argument, NULL, 'P' },	     { "fail-at", required_argument, NULL, 'x' },
-	{ "metadata", required_argument, NULL, 'm' },
 	{ NULL, 0, NULL, 0 },
 };
-
-/* What an image says about itself; so that nidra itself needs no image code. */
-static int print_metadata(const char *path)
-{
-	_cleanup_free_ char *json = NULL;
-	struct err err = { 0 };
-
-	if (sleep_image_metadata(path, &json, &err) < 0) {
-		fprintf(stderr, "nidra: %s\n", err.msg);
-		return 1;
-	}
-	puts(json);
-	return 0;
-}
 
 /* -1: go on; else the exit status of a monitor that has nothing to do, or cannot. */
 static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
@@ -332,8 +317,6 @@ static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
 		case 'x':
 			m->first.fail_at = optarg;
 			break;
-		case 'm':
-			return print_metadata(optarg);
 		case 'P':
 			return print_probe();
 		default:

@@ -64,21 +64,3 @@ int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret
 	*ret = c;
 	return 0;
 }
-
-int sleep_image_metadata(const char *path, char **ret_json, struct err *err)
-{
-	struct image_reader *reader;
-	const void *body;
-	size_t len;
-	int r = image_reader_open(path, &reader, err);
-
-	if (r < 0)
-		return r;
-	r = image_reader_record(reader, IMAGE_REC_METADATA, 0, &body, &len);
-	if (r < 0)
-		r = err_set(err, -EBADMSG, "%s has no metadata", path);
-	else
-		*ret_json = str_printf("%.*s", (int)len, (const char *)body);
-	image_reader_free(reader);
-	return r;
-}

@@ -101,7 +101,4 @@ struct sleep_job {
 /* -ENOENT: not known (only the last SLEEP_HISTORY are kept). @id 0: the newest. */
 int sleep_get_job(struct sleeper *s, uint64_t id, struct sleep_job *ret);
 
-/* What an image says about itself, as JSON (see docs/image-format.md, METADATA). */
-int sleep_image_metadata(const char *path, char **ret_json, struct err *err);
-
 #endif

@@ -15,6 +15,7 @@
 #define RAM   (UINT64_C(2) << 20)
 #define VCPUS 4
 #define ARGS  UINT64_C(0x8000) /* gpa where a step's structure goes */
+#define SLEEPS 3 /* of one input: each costs more than all else that it does */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -121,7 +122,7 @@ static void touch_grant(struct xen_domain *d, struct bytes_reader *r)
 		p[4095] = p[0];
 }
 
-static bool step(struct xen_domain *d, struct machine *m, struct bytes_reader *r)
+static bool step(struct xen_domain *d, struct machine *m, unsigned int *sleeps, struct bytes_reader *r)
 {
 	static bool answers[2] = { false, true };
 	struct xen_domain_info info;
@@ -147,9 +148,9 @@ static bool step(struct xen_domain *d, struct machine *m, struct bytes_reader *r
 		touch_grant(d, r);
 		return true;
 	case 5:
-		return sleep_over(d, false, r);
+		return (*sleeps)++ < SLEEPS && sleep_over(d, false, r);
 	case 6:
-		return sleep_over(d, true, r);
+		return (*sleeps)++ < SLEEPS && sleep_over(d, true, r);
 	case 7:
 		xen_domain_cancelled(d);
 		xen_domain_update_wallclock(d);
@@ -181,11 +182,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	};
 	struct bytes_reader r = bytes_reader(data, len);
 	struct xen_domain *d = NULL;
+	unsigned int sleeps = 0;
 	struct machine m;
 
 	if (fake_machine_init(&m, RAM, VCPUS) || xen_domain_new(&m, &config, &ops, &d, NULL))
 		__builtin_trap();
-	while (r.left && !r.failed && step(d, &m, &r))
+	while (r.left && !r.failed && step(d, &m, &sleeps, &r))
 		;
 	xen_domain_free(d);
 	fake_machine_fini(&m);
