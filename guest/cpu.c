@@ -129,18 +129,26 @@ void ap_main(uint32_t id)
 	set_this_cpu(id);
 	apic_mode();
 	cpu_apic_enable(true);
+	event_cpu_here();
 	cpus[id].online = true;
-	for (;;) {
+	while (!cpus[id].leave) {
 		timer_set(clock_now() + NSEC / 10);
 		wait_for_interrupt();
 	}
+	timers_stop();
+	cpu_apic_enable(false);
+	cpus[id].online = false;
+	for (;;) /* until INIT */
+		__asm__ volatile("cli; hlt");
 }
 
-static bool start_cpu(uint32_t id)
+bool cpu_start(uint32_t id)
 {
 	ap_id = id;
 	ap_stack = (uint64_t)stacks[id] + AP_STACK;
-	event_init_cpu(id);
+	cpus[id].leave = false;
+	if (!cpus[id].info)
+		event_init_cpu(id);
 	barrier();
 	send_ipi(id * 2, 0x4500); /* INIT */
 	send_ipi(id * 2, 0x4600 | AP_TRAMPOLINE >> 12); /* SIPI */
@@ -150,12 +158,22 @@ static bool start_cpu(uint32_t id)
 	return false;
 }
 
+bool cpu_stop(uint32_t id)
+{
+	cpus[id].leave = true;
+	event_send(cpus[id].ipi_port);
+	for (uint64_t end = clock_now() + 5 * NSEC; clock_now() < end;)
+		if (!cpus[id].online)
+			return true;
+	return false;
+}
+
 void cpu_start_others(void)
 {
 	cpus[0].online = true;
 	memcpy((void *)AP_TRAMPOLINE, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
 	for (uint32_t i = 1; i < cpu_count; i++)
-		if (!start_cpu(i))
+		if (!cpus[i].off && !cpu_start(i))
 			print("cpu: %u does not start\n", (uint64_t)i);
 }
 

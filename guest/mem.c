@@ -13,7 +13,7 @@
 
 extern char guest_end[];
 uint64_t mem_top;
-static uint64_t low_end, initrd_free_end, pages, seed, next_dirty;
+static uint64_t low_end, initrd_free_end, pages, used, gone, seed, next_dirty;
 static uint32_t *generation; /* of each page; lies in the memory itself */
 
 void mem_init(uint64_t start_info)
@@ -39,6 +39,14 @@ static uint64_t *page(uint64_t i)
 	uint64_t gpa = i < low ? START + i * PAGE : (4ull << 30) + (i - low) * PAGE;
 
 	return (uint64_t *)gpa;
+}
+
+/* Pages of test memory that there are. */
+static uint64_t room(void)
+{
+	uint64_t high = mem_top > (4ull << 30) ? mem_top - (4ull << 30) : 0;
+
+	return (initrd_free_end - START + high) / PAGE - gone;
 }
 
 static uint64_t value(uint64_t i, uint32_t gen)
@@ -68,12 +76,12 @@ static bool page_good(uint64_t i)
 
 uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 {
-	uint64_t room = (initrd_free_end - START) / PAGE + (mem_top > (4ull << 30) ? (mem_top - (4ull << 30)) / PAGE : 0);
 	uint64_t table;
 
+	used = 0;
 	pages = mib << 8;
-	if (pages > room)
-		pages = room;
+	if (pages > room())
+		pages = room();
 	table = (pages * sizeof(*generation) + PAGE - 1) / PAGE;
 	/* The generations are kept in the last pages. */
 	pages = pages > 2 * table ? pages - table : 0;
@@ -85,6 +93,7 @@ uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 		pages -= table;
 		generation = (uint32_t *)page(pages);
 	}
+	used = pages + table;
 	seed = new_seed;
 	memset(generation, 0, table * PAGE);
 	for (uint64_t i = 0; i < pages; i++)
@@ -113,4 +122,19 @@ void mem_dirty(uint64_t count)
 uint64_t mem_filled_mib(void)
 {
 	return pages >> 8;
+}
+
+uint64_t mem_free_pages(void)
+{
+	return room() - used;
+}
+
+uint64_t *mem_last_page(uint64_t i)
+{
+	return page(room() - 1 - i);
+}
+
+void mem_shrink(uint64_t count)
+{
+	gone = count;
 }
