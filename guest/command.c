@@ -80,6 +80,8 @@ void command_run(char *line)
 		print("ok: filled %u MiB\n", mem_fill(to_number(line + 4), 1));
 	else if (starts_with(line, "dirty="))
 		dirty_rate = to_number(line + 6);
+	else if (!strcmp(line, "high"))
+		mem_high_first = true;
 	else if (!strcmp(line, "verify"))
 		print("ok: bad pages %u\n", mem_verify());
 	else if (!strcmp(line, "tick"))

@@ -162,6 +162,7 @@ uint64_t mem_free_pages(void);
 uint64_t *mem_last_page(uint64_t i); /* @i from the end */
 void mem_shrink(uint64_t pages);     /* so many at the end are gone */
 extern uint64_t mem_top; /* end of RAM */
+extern bool mem_high_first; /* fill what lies above 4 GiB first */
 
 /* ---- balloon.c ---- */
 void balloon_poll(void); /* looks at memory/target */

@@ -8,11 +8,13 @@
 #include <xen/arch-x86/hvm/start_info.h>
 
 #define START (32ull << 20) /* above the kernel */
+#define HIGH  (4ull << 30) /* where RAM goes on behind the hole */
 #define PAGE  4096
 #define WORDS (PAGE / 8)
 
 extern char guest_end[];
 uint64_t mem_top;
+bool mem_high_first;
 static uint64_t low_end, initrd_free_end, pages, used, gone, seed, next_dirty;
 static uint32_t *generation; /* of each page; lies in the memory itself */
 
@@ -32,11 +34,22 @@ void mem_init(uint64_t start_info)
 	initrd_free_end = low_end < (1ull << 30) ? low_end - (2ull << 20) : low_end;
 }
 
-/* Page @i of the test memory: below 4 GiB first, then above, around what boot put at 1 GiB. */
+static uint64_t low_pages(void)
+{
+	return (initrd_free_end - START) / PAGE;
+}
+
+static uint64_t high_pages(void)
+{
+	return mem_top > HIGH ? (mem_top - HIGH) / PAGE : 0;
+}
+
+/* Page @i of the test memory: below 4 GiB first, then above (or the other way), around what boot put at 1 GiB. */
 static uint64_t *page(uint64_t i)
 {
-	uint64_t low = (initrd_free_end - START) / PAGE;
-	uint64_t gpa = i < low ? START + i * PAGE : (4ull << 30) + (i - low) * PAGE;
+	uint64_t first = mem_high_first ? high_pages() : low_pages();
+	bool high = (i < first) == mem_high_first;
+	uint64_t gpa = (high ? HIGH : START) + (i < first ? i : i - first) * PAGE;
 
 	return (uint64_t *)gpa;
 }
@@ -44,9 +57,7 @@ static uint64_t *page(uint64_t i)
 /* Pages of test memory that there are. */
 static uint64_t room(void)
 {
-	uint64_t high = mem_top > (4ull << 30) ? mem_top - (4ull << 30) : 0;
-
-	return (initrd_free_end - START + high) / PAGE - gone;
+	return low_pages() + high_pages() - gone;
 }
 
 static uint64_t value(uint64_t i, uint32_t gen)
@@ -89,7 +100,7 @@ uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 		return 0;
 	generation = (uint32_t *)page(pages);
 	/* They must lie in one piece: not across the hole. */
-	while (pages && (uint64_t)generation + table * PAGE > initrd_free_end && (uint64_t)generation < (4ull << 30)) {
+	while (pages && page(pages + table - 1) != page(pages) + (table - 1) * WORDS) {
 		pages -= table;
 		generation = (uint32_t *)page(pages);
 	}
