@@ -88,6 +88,8 @@ void command_run(char *line)
 		ticking = true;
 	else if (!strcmp(line, "info"))
 		info();
+	else if (!strcmp(line, "oddcalls"))
+		oddcalls();
 	else if (!strcmp(line, "selftest"))
 		selftest();
 	else if (starts_with(line, "read "))

@@ -6,11 +6,15 @@
 #define AP_STACK      16384
 #define UPCALL_VECTOR 0xf3
 #define STRAY_VECTOR  0xff
+#define USER_VECTOR   0x80
 #define APIC_SPIV     0xf
 #define APIC_EOI      0xb
 #define APIC_ICR      0x30
 #define GS_BASE	      0xc0000101
 
+extern uint64_t gdt_tss[2], pml4[], page_tables_end[];
+extern char user_return[];
+extern int64_t user_call(const char *entry, uint64_t nr);
 extern char ap_trampoline[], ap_trampoline_end[], upcall_entry[], stray_entry[], exception_table[];
 
 struct cpu cpus[CPUS_MAX];
@@ -175,6 +179,47 @@ void cpu_start_others(void)
 	for (uint32_t i = 1; i < cpu_count; i++)
 		if (!cpus[i].off && !cpu_start(i))
 			print("cpu: %u does not start\n", (uint64_t)i);
+}
+
+/* ---- CPL 3, on the boot CPU ---- */
+
+static uint32_t tss[26]; /* only RSP0, at its second word, is of use */
+static char interrupt_stack[4096] __attribute__((aligned(16)));
+
+static void load_tss(void)
+{
+	uint64_t base = (uint64_t)tss, stack = (uint64_t)interrupt_stack + sizeof(interrupt_stack);
+
+	memcpy(&tss[1], &stack, sizeof(stack));
+	gdt_tss[0] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	gdt_tss[1] = base >> 32;
+	__asm__ volatile("ltr %w0" ::"r"(0x30));
+}
+
+/* Every page becomes the user's, too: there is none that could harm us. */
+static void open_pages(void)
+{
+	for (uint64_t *p = pml4; p < page_tables_end; p++)
+		if (*p & 1)
+			*p |= 4;
+	__asm__ volatile("mov %0, %%cr3" ::"r"(pml4) : "memory");
+}
+
+int64_t cpu_call_from_user(const char *entry, uint64_t nr)
+{
+	static bool ready;
+	int64_t r;
+
+	if (!ready) {
+		load_tss();
+		open_pages();
+		set_gate(USER_VECTOR, user_return);
+		idt[USER_VECTOR].flags |= 0x6000; /* may be called from CPL 3 */
+		ready = true;
+	}
+	r = user_call(entry, nr);
+	set_this_cpu(0); /* GS did not survive */
+	return r;
 }
 
 void cpu_triple_fault(void)

@@ -16,6 +16,7 @@
  *   pm.c         freeze, suspend, thaw or restore
  *   command.c    words of the command line and lines typed on the console
  *   misbehave.c  what a guest must not do
+ *   oddcalls.c   hypercalls that are to be refused
  */
 #ifndef NIDRA_KIT_H
 #define NIDRA_KIT_H
@@ -105,9 +106,11 @@ bool cpu_stop(uint32_t id); /* it leaves by itself, and halts */
 void cpu_apic_enable(bool on); /* software enable, as a kernel switches it in suspend */
 void cpu_eoi(void);
 void cpu_triple_fault(void);
+int64_t cpu_call_from_user(const char *entry, uint64_t nr); /* a hypercall from CPL 3 */
 
 /* ---- hypercall.c ---- */
 bool hypercall_init(const char *how); /* "direct", "page"; false: no Xen */
+const char *hypercall_entry(uint64_t nr); /* code that makes this call */
 int64_t hypercall(uint64_t nr, uint64_t a, uint64_t b, uint64_t c);
 #define HCALL(nr, op, arg) hypercall(nr, op, (uint64_t)(arg), 0)
 
@@ -175,6 +178,9 @@ void hotplug_poll(void);  /* looks at cpu/N/availability */
 /* ---- pm.c ---- */
 void pm_poll(void); /* looks at control/shutdown after a watch event */
 extern unsigned int pm_wakes;
+
+/* ---- oddcalls.c ---- */
+void oddcalls(void);
 
 /* ---- command.c ---- */
 void command_line(const char *words);

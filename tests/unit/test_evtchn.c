@@ -830,6 +830,12 @@ static void test_unknown_calls_are_refused(void **state)
 	h.long_mode = false;
 	assert_int_equal(xen_hypercall(d, &m.vcpu[0], &h), -ENOSYS);
 	h.long_mode = true;
+	h.nr = __HYPERVISOR_vcpu_op;
+	h.arg[0] = VCPUOP_register_vcpu_time_memory_area; /* with good arguments: Linux does without */
+	h.arg[1] = 0;
+	h.arg[2] = ARGS;
+	assert_int_equal(xen_hypercall(d, &m.vcpu[0], &h), -ENOSYS);
+	h.nr = __HYPERVISOR_event_channel_op;
 	for (h.arg[0] = 0; h.arg[0] < 14; h.arg[0]++) {
 		h.arg[1] = UINT64_C(1) << 46; /* no memory there */
 		if (h.arg[0] != EVTCHNOP_bind_pirq && h.arg[0] != 2)
