@@ -7,8 +7,8 @@ static uint64_t tick_number, next_tick, dirty_rate;
 
 static void info(void)
 {
-	print("ok: cpus=%u ram=%uMiB filled=%uMiB wakes=%u mono=%u wall=%u\n", (uint64_t)cpu_count, mem_top >> 20,
-	      mem_filled_mib(), (uint64_t)pm_wakes, clock_now() / 1000000, clock_wall() / 1000000);
+	print("ok: cpus=%u ram=%uMiB out=%uMiB filled=%uMiB wakes=%u mono=%u wall=%u\n", (uint64_t)cpu_count,
+	      mem_top >> 20, balloon_mib(), mem_filled_mib(), (uint64_t)pm_wakes, clock_now() / 1000000, clock_wall() / 1000000);
 }
 
 static bool wait_until(bool (*done)(unsigned int cpu, uint64_t from), unsigned int cpu, uint64_t from)
@@ -42,6 +42,8 @@ void selftest(void)
 	for (unsigned int i = 0; i < cpu_count && !wrong; i++) {
 		uint64_t ipis = cpus[i].ipis;
 
+		if (cpus[i].off)
+			continue;
 		if (!cpus[i].online)
 			wrong = "a CPU is missing";
 		else if (!wait_until(ticked, i, cpus[i].timer_ticks))
@@ -74,18 +76,20 @@ void command_run(char *line)
 {
 	if (starts_with(line, "fill "))
 		print("ok: filled %u MiB\n", mem_fill(to_number(line + 5), 1));
-	else if (starts_with(line, "high"))
-		mem_skip_low();
 	else if (starts_with(line, "mem="))
 		print("ok: filled %u MiB\n", mem_fill(to_number(line + 4), 1));
 	else if (starts_with(line, "dirty="))
 		dirty_rate = to_number(line + 6);
+	else if (!strcmp(line, "high"))
+		mem_high_first = true;
 	else if (!strcmp(line, "verify"))
 		print("ok: bad pages %u\n", mem_verify());
 	else if (!strcmp(line, "tick"))
 		ticking = true;
 	else if (!strcmp(line, "info"))
 		info();
+	else if (!strcmp(line, "oddcalls"))
+		oddcalls();
 	else if (!strcmp(line, "selftest"))
 		selftest();
 	else if (starts_with(line, "read "))

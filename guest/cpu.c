@@ -6,11 +6,15 @@
 #define AP_STACK      16384
 #define UPCALL_VECTOR 0xf3
 #define STRAY_VECTOR  0xff
+#define USER_VECTOR   0x80
 #define APIC_SPIV     0xf
 #define APIC_EOI      0xb
 #define APIC_ICR      0x30
 #define GS_BASE	      0xc0000101
 
+extern uint64_t gdt_tss[2], pml4[], page_tables_end[];
+extern char user_return[];
+extern int64_t user_call(const char *entry, uint64_t nr);
 extern char ap_trampoline[], ap_trampoline_end[], upcall_entry[], stray_entry[], exception_table[];
 
 struct cpu cpus[CPUS_MAX];
@@ -129,18 +133,26 @@ void ap_main(uint32_t id)
 	set_this_cpu(id);
 	apic_mode();
 	cpu_apic_enable(true);
+	event_cpu_here();
 	cpus[id].online = true;
-	for (;;) {
+	while (!cpus[id].leave) {
 		timer_set(clock_now() + NSEC / 10);
 		wait_for_interrupt();
 	}
+	timers_stop();
+	cpu_apic_enable(false);
+	cpus[id].online = false;
+	for (;;) /* until INIT */
+		__asm__ volatile("cli; hlt");
 }
 
-static bool start_cpu(uint32_t id)
+bool cpu_start(uint32_t id)
 {
 	ap_id = id;
 	ap_stack = (uint64_t)stacks[id] + AP_STACK;
-	event_init_cpu(id);
+	cpus[id].leave = false;
+	if (!cpus[id].info)
+		event_init_cpu(id);
 	barrier();
 	send_ipi(id * 2, 0x4500); /* INIT */
 	send_ipi(id * 2, 0x4600 | AP_TRAMPOLINE >> 12); /* SIPI */
@@ -150,13 +162,64 @@ static bool start_cpu(uint32_t id)
 	return false;
 }
 
+bool cpu_stop(uint32_t id)
+{
+	cpus[id].leave = true;
+	event_send(cpus[id].ipi_port);
+	for (uint64_t end = clock_now() + 5 * NSEC; clock_now() < end;)
+		if (!cpus[id].online)
+			return true;
+	return false;
+}
+
 void cpu_start_others(void)
 {
 	cpus[0].online = true;
 	memcpy((void *)AP_TRAMPOLINE, ap_trampoline, (size_t)(ap_trampoline_end - ap_trampoline));
 	for (uint32_t i = 1; i < cpu_count; i++)
-		if (!start_cpu(i))
+		if (!cpus[i].off && !cpu_start(i))
 			print("cpu: %u does not start\n", (uint64_t)i);
+}
+
+/* ---- CPL 3, on the boot CPU ---- */
+
+static uint32_t tss[26]; /* only RSP0, at its second word, is of use */
+static char interrupt_stack[4096] __attribute__((aligned(16)));
+
+static void load_tss(void)
+{
+	uint64_t base = (uint64_t)tss, stack = (uint64_t)interrupt_stack + sizeof(interrupt_stack);
+
+	memcpy(&tss[1], &stack, sizeof(stack));
+	gdt_tss[0] = (sizeof(tss) - 1) | (base & 0xffffff) << 16 | 0x89ull << 40 | (base >> 24 & 0xff) << 56;
+	gdt_tss[1] = base >> 32;
+	__asm__ volatile("ltr %w0" ::"r"(0x30));
+}
+
+/* Every page becomes the user's, too: there is none that could harm us. */
+static void open_pages(void)
+{
+	for (uint64_t *p = pml4; p < page_tables_end; p++)
+		if (*p & 1)
+			*p |= 4;
+	__asm__ volatile("mov %0, %%cr3" ::"r"(pml4) : "memory");
+}
+
+int64_t cpu_call_from_user(const char *entry, uint64_t nr)
+{
+	static bool ready;
+	int64_t r;
+
+	if (!ready) {
+		load_tss();
+		open_pages();
+		set_gate(USER_VECTOR, user_return);
+		idt[USER_VECTOR].flags |= 0x6000; /* may be called from CPL 3 */
+		ready = true;
+	}
+	r = user_call(entry, nr);
+	set_this_cpu(0); /* GS did not survive */
+	return r;
 }
 
 void cpu_triple_fault(void)

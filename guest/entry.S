@@ -4,6 +4,7 @@
  * same way for the other CPUs, which begin in real mode.
  */
 #define STACK_BYTES 16384
+#define USER_STACK_BYTES 4096
 #define PAGE_DIRS   20 /* GiB that are mapped one to one, in pages of 2 MiB */
 
 	.section .note.Xen, "a", @note
@@ -131,6 +132,57 @@ thunk_intel:
 	vmcall
 	ret
 
+/*
+ * int64_t compat_call(entry, nr), int64_t user_call(entry, nr): the same thunk, called by 32-bit code
+ * and by code at CPL 3. Interrupts are off. cpu.c has the gate and the stack for the way back.
+ */
+	.macro	CALL_IN
+	push	%rbx; push %rbp; push %r12; push %r13; push %r14; push %r15
+	mov	%rdi, %rbp
+	mov	%rsi, %rax
+	xor	%edi, %edi
+	xor	%esi, %esi
+	xor	%ebx, %ebx
+	xor	%ecx, %ecx
+	xor	%edx, %edx
+	.endm
+	.macro	CALL_OUT
+	cltq				/* of 32-bit code, only this half means something */
+	pop	%r15; pop %r14; pop %r13; pop %r12; pop %rbp; pop %rbx
+	ret
+	.endm
+
+	.globl	compat_call, user_call, user_return
+compat_call:
+	CALL_IN
+	push	$0x18
+	push	$1f
+	lretq
+	.code32
+1:	call	*%ebp
+	ljmp	$0x08, $2f
+	.code64
+2:	CALL_OUT
+
+user_call:
+	CALL_IN
+	mov	%rsp, user_caller(%rip)
+	push	$0x23			/* SS */
+	push	$user_stack + USER_STACK_BYTES
+	push	$0x3002			/* RFLAGS: IOPL 3, or OUT would fault before anybody sees it */
+	push	$0x2b			/* CS */
+	push	$1f
+	iretq
+1:	call	*%rbp
+	int	$0x80
+user_return:
+	mov	user_caller(%rip), %rsp
+	mov	$0x10, %ecx		/* what IRET to CPL 3 took away */
+	mov	%ecx, %ss
+	mov	%ecx, %ds
+	mov	%ecx, %es
+	CALL_OUT
+
 /* ---- interrupts ---- */
 	.macro	SAVE
 	push	%rax; push %rcx; push %rdx; push %rbx; push %rbp; push %rsi; push %rdi
@@ -173,11 +225,14 @@ exception_common:
 
 	.section .data
 	.balign	8
-	.globl	gdt, gdt_end
+	.globl	gdt, gdt_end, gdt_tss
 gdt:	.quad	0
 	.quad	0x00af9b000000ffff	/* 0x08: 64-bit code */
 	.quad	0x00cf93000000ffff	/* 0x10: data */
 	.quad	0x00cf9b000000ffff	/* 0x18: 32-bit code */
+	.quad	0x00cff3000000ffff	/* 0x20: data of CPL 3 */
+	.quad	0x00affb000000ffff	/* 0x28: 64-bit code of CPL 3 */
+gdt_tss: .quad	0, 0			/* 0x30: cpu.c fills it in */
 gdt_end:
 gdt_pointer:
 	.word	gdt_end - gdt - 1
@@ -189,6 +244,10 @@ gdt_pointer:
 pml4:	.skip	4096
 pdpt:	.skip	4096
 page_dirs: .skip PAGE_DIRS * 4096
+	.globl	page_tables_end
+page_tables_end:
 boot_stack: .skip STACK_BYTES
+user_stack: .skip USER_STACK_BYTES
+user_caller: .skip 8
 
 	.section .note.GNU-stack, "", @progbits

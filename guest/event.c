@@ -19,6 +19,8 @@ shared_info_t *shared_info = (shared_info_t *)shared_page;
 volatile bool event_console, event_store;
 static evtchn_port_t console_port, store_port;
 
+void upcall(void);
+
 static void must(const char *what, int64_t r)
 {
 	if (r < 0) {
@@ -122,6 +124,16 @@ void event_init_cpu(unsigned int cpu)
 	bind_cpu(cpu);
 }
 
+/*
+ * INIT made the hypervisor forget where this CPU's clock record is; any of the calls of a bring-up
+ * reminds it. What was sent while the CPU was away is taken now: it raises no interrupt any more.
+ */
+void event_cpu_here(void)
+{
+	timers_stop();
+	upcall();
+}
+
 /* In Linux' order: shared info, each vCPU down, registered, up; vectors; then the bindings. */
 void event_rebind(void)
 {
@@ -158,7 +170,6 @@ void event_unmask(evtchn_port_t port)
 /* ---- upcalls: on the CPU that got one ---- */
 
 void pm_stop_here(void); /* pm.c: an IPI may ask this CPU to stand still */
-void upcall(void);
 
 static void handle_port(struct cpu *c, evtchn_port_t port)
 {

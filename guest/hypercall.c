@@ -38,9 +38,14 @@ bool hypercall_init(const char *how)
 	return true;
 }
 
+const char *hypercall_entry(uint64_t nr)
+{
+	return thunk ?: page + nr * 32;
+}
+
 int64_t hypercall(uint64_t nr, uint64_t a, uint64_t b, uint64_t c)
 {
-	char *entry = thunk ?: page + nr * 32;
+	const char *entry = hypercall_entry(nr);
 	int64_t r;
 
 	__asm__ volatile("call *%[entry]"

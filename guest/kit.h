@@ -11,9 +11,12 @@
  *   xenbus.c     xenstore
  *   grant.c      the grant table
  *   mem.c        memory patterns that must survive
+ *   balloon.c    memory given back and taken again
+ *   hotplug.c    CPUs that come and go
  *   pm.c         freeze, suspend, thaw or restore
  *   command.c    words of the command line and lines typed on the console
  *   misbehave.c  what a guest must not do
+ *   oddcalls.c   hypercalls that are to be refused
  */
 #ifndef NIDRA_KIT_H
 #define NIDRA_KIT_H
@@ -38,6 +41,7 @@ bool starts_with(const char *s, const char *prefix);
 uint64_t to_number(const char *s);
 /* %s %d %u %x %c; everything is 64 bits wide. */
 int format(char *buf, size_t size, const char *fmt, __builtin_va_list ap);
+int text(char *buf, size_t size, const char *fmt, ...);
 
 /* ---- the CPU ---- */
 static inline void outb(uint16_t port, uint8_t v)
@@ -85,22 +89,28 @@ static inline void wait_for_interrupt(void)
 struct cpu {
 	uint32_t id;
 	volatile bool online;
+	bool off;	      /* xenstore says that it is not wanted */
+	volatile bool leave; /* asked to stop */
 	volatile uint64_t timer_ticks, ipis, upcalls;
 	evtchn_port_t timer_port, ipi_port;
 	vcpu_info_t *info;
 	uint64_t ports[PORT_WORDS]; /* bound to this CPU: nobody else may take their events */
 };
 extern struct cpu cpus[CPUS_MAX];
-extern unsigned int cpu_count;
+extern unsigned int cpu_count; /* possible ones */
 struct cpu *this_cpu(void);
 void cpu_init(void);  /* boot CPU: table, APIC */
 void cpu_start_others(void);
+bool cpu_start(uint32_t id);
+bool cpu_stop(uint32_t id); /* it leaves by itself, and halts */
 void cpu_apic_enable(bool on); /* software enable, as a kernel switches it in suspend */
 void cpu_eoi(void);
 void cpu_triple_fault(void);
+int64_t cpu_call_from_user(const char *entry, uint64_t nr); /* a hypercall from CPL 3 */
 
 /* ---- hypercall.c ---- */
 bool hypercall_init(const char *how); /* "direct", "page"; false: no Xen */
+const char *hypercall_entry(uint64_t nr); /* code that makes this call */
 int64_t hypercall(uint64_t nr, uint64_t a, uint64_t b, uint64_t c);
 #define HCALL(nr, op, arg) hypercall(nr, op, (uint64_t)(arg), 0)
 
@@ -108,6 +118,7 @@ int64_t hypercall(uint64_t nr, uint64_t a, uint64_t b, uint64_t c);
 extern shared_info_t *shared_info;
 void event_init(void);
 void event_init_cpu(unsigned int cpu); /* by the boot CPU, before @cpu starts */
+void event_cpu_here(void);	       /* by another CPU, when it starts */
 void event_rebind(void);	       /* a new life: everything anew */
 void event_set_vectors(void);
 void event_send(evtchn_port_t port);
@@ -146,15 +157,30 @@ bool grant_check(void);
 /* ---- mem.c ---- */
 void mem_init(uint64_t start_info);
 uint64_t mem_fill(uint64_t mib, uint64_t seed); /* MiB filled */
-void mem_skip_low(void);
 uint64_t mem_verify(void);			/* bad pages */
 void mem_dirty(uint64_t pages);
 uint64_t mem_filled_mib(void);
+/* Pages that nothing uses, by number: the last one is the first to be given back. */
+uint64_t mem_free_pages(void);
+uint64_t *mem_last_page(uint64_t i); /* @i from the end */
+void mem_shrink(uint64_t pages);     /* so many at the end are gone */
 extern uint64_t mem_top; /* end of RAM */
+extern bool mem_high_first; /* fill what lies above 4 GiB first */
+
+/* ---- balloon.c ---- */
+void balloon_poll(void); /* looks at memory/target */
+uint64_t balloon_mib(void);
+
+/* ---- hotplug.c ---- */
+void hotplug_count(void); /* possible CPUs, and which are wanted */
+void hotplug_poll(void);  /* looks at cpu/N/availability */
 
 /* ---- pm.c ---- */
 void pm_poll(void); /* looks at control/shutdown after a watch event */
 extern unsigned int pm_wakes;
+
+/* ---- oddcalls.c ---- */
+void oddcalls(void);
 
 /* ---- command.c ---- */
 void command_line(const char *words);

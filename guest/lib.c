@@ -127,3 +127,14 @@ int format(char *buf, size_t size, const char *fmt, __builtin_va_list ap)
 	*o.p = 0;
 	return (int)(o.p - buf);
 }
+
+int text(char *buf, size_t size, const char *fmt, ...)
+{
+	__builtin_va_list ap;
+	int n;
+
+	__builtin_va_start(ap, fmt);
+	n = format(buf, size, fmt, ap);
+	__builtin_va_end(ap);
+	return n;
+}

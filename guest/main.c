@@ -11,48 +11,44 @@ static const char *find_word(const char *line, const char *prefix)
 	return "";
 }
 
-/* vCPUs that the MADT would name; here Xen's tree tells. */
-static void count_cpus(void)
-{
-	char path[] = "cpu/00/availability", value[16];
-
-	for (cpu_count = 1; cpu_count < CPUS_MAX; cpu_count++) {
-		const char *p = path;
-
-		if (cpu_count >= 10) {
-			path[4] = (char)('0' + cpu_count / 10);
-			path[5] = (char)('0' + cpu_count % 10);
-			path[6] = '/';
-			memcpy(path + 7, "availability", 13);
-		} else {
-			path[4] = (char)('0' + cpu_count);
-			memcpy(path + 5, "/availability", 14);
-		}
-		if (xenbus_read(p, value, sizeof(value), 0) < 0 || strcmp(value, "online"))
-			return;
-	}
-}
-
 static void announce(void)
 {
 	xenbus_watch("control/shutdown", "shutdown");
 	xenbus_watch("memory/target", "memory");
+	xenbus_watch("cpu", "cpu");
 	xenbus_write("control/feature-poweroff", "1", 0);
 	xenbus_write("control/feature-reboot", "1", 0);
 	xenbus_write("control/feature-suspend", "1", 0);
 }
 
+/* Requests last: what else was asked before them is done first. */
+static void handle_watches(void)
+{
+	bool memory = false, cpus = false, request = false;
+	char path[128];
+
+	while (xenbus_event(path, sizeof(path))) {
+		memory |= !strcmp(path, "memory/target");
+		cpus |= starts_with(path, "cpu");
+		request |= !strcmp(path, "control/shutdown");
+	}
+	if (memory)
+		balloon_poll();
+	if (cpus)
+		hotplug_poll();
+	if (request)
+		pm_poll();
+}
+
 static void loop(void)
 {
-	char line[256], path[128];
+	char line[256];
 
 	for (;;) {
 		timer_set(clock_now() + NSEC / 10);
 		wait_for_interrupt();
 		event_store = event_console = false;
-		while (xenbus_event(path, sizeof(path)))
-			if (!strcmp(path, "control/shutdown"))
-				pm_poll();
+		handle_watches();
 		while (console_line(line, sizeof(line)))
 			command_run(line);
 		command_tick();
@@ -78,7 +74,7 @@ void guest_main(uint64_t start_info)
 	console_init();
 	xenbus_init();
 	cpu_apic_enable(true);
-	count_cpus();
+	hotplug_count();
 	cpu_start_others();
 	grant_init();
 	print("guest: up, %u CPUs, %u MiB\n", (uint64_t)cpu_count, mem_top >> 20);

@@ -8,13 +8,14 @@
 #include <xen/arch-x86/hvm/start_info.h>
 
 #define START (32ull << 20) /* above the kernel */
+#define HIGH  (4ull << 30) /* where RAM goes on behind the hole */
 #define PAGE  4096
 #define WORDS (PAGE / 8)
 
 extern char guest_end[];
 uint64_t mem_top;
-static uint64_t low_end, initrd_free_end, pages, seed, next_dirty;
-static uint64_t skipped; /* pages, so that little memory is enough to reach above 4 GiB */
+bool mem_high_first;
+static uint64_t low_end, initrd_free_end, pages, used, gone, seed, next_dirty;
 static uint32_t *generation; /* of each page; lies in the memory itself */
 
 void mem_init(uint64_t start_info)
@@ -33,13 +34,30 @@ void mem_init(uint64_t start_info)
 	initrd_free_end = low_end < (1ull << 30) ? low_end - (2ull << 20) : low_end;
 }
 
-/* Page @i of the test memory: below 4 GiB first, then above, around what boot put at 1 GiB. */
+static uint64_t low_pages(void)
+{
+	return (initrd_free_end - START) / PAGE;
+}
+
+static uint64_t high_pages(void)
+{
+	return mem_top > HIGH ? (mem_top - HIGH) / PAGE : 0;
+}
+
+/* Page @i of the test memory: below 4 GiB first, then above (or the other way), around what boot put at 1 GiB. */
 static uint64_t *page(uint64_t i)
 {
-	uint64_t low = (initrd_free_end - START) / PAGE, n = i + skipped;
-	uint64_t gpa = n < low ? START + n * PAGE : (4ull << 30) + (n - low) * PAGE;
+	uint64_t first = mem_high_first ? high_pages() : low_pages();
+	bool high = (i < first) == mem_high_first;
+	uint64_t gpa = (high ? HIGH : START) + (i < first ? i : i - first) * PAGE;
 
 	return (uint64_t *)gpa;
+}
+
+/* Pages of test memory that there are. */
+static uint64_t room(void)
+{
+	return low_pages() + high_pages() - gone;
 }
 
 static uint64_t value(uint64_t i, uint32_t gen)
@@ -69,13 +87,12 @@ static bool page_good(uint64_t i)
 
 uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 {
-	uint64_t room = (initrd_free_end - START) / PAGE + (mem_top > (4ull << 30) ? (mem_top - (4ull << 30)) / PAGE : 0);
 	uint64_t table;
 
-	room -= skipped;
+	used = 0;
 	pages = mib << 8;
-	if (pages > room)
-		pages = room;
+	if (pages > room())
+		pages = room();
 	table = (pages * sizeof(*generation) + PAGE - 1) / PAGE;
 	/* The generations are kept in the last pages. */
 	pages = pages > 2 * table ? pages - table : 0;
@@ -83,22 +100,16 @@ uint64_t mem_fill(uint64_t mib, uint64_t new_seed)
 		return 0;
 	generation = (uint32_t *)page(pages);
 	/* They must lie in one piece: not across the hole. */
-	while (pages && (uint64_t)generation + table * PAGE > initrd_free_end && (uint64_t)generation < (4ull << 30)) {
+	while (pages && page(pages + table - 1) != page(pages) + (table - 1) * WORDS) {
 		pages -= table;
 		generation = (uint32_t *)page(pages);
 	}
+	used = pages + table;
 	seed = new_seed;
 	memset(generation, 0, table * PAGE);
 	for (uint64_t i = 0; i < pages; i++)
 		fill_page(i);
 	return pages >> 8;
-}
-
-/* What is filled next lies above 4 GiB, if there is memory. */
-void mem_skip_low(void)
-{
-	if (mem_top > (4ull << 30))
-		skipped = (initrd_free_end - START) / PAGE;
 }
 
 uint64_t mem_verify(void)
@@ -122,4 +133,19 @@ void mem_dirty(uint64_t count)
 uint64_t mem_filled_mib(void)
 {
 	return pages >> 8;
+}
+
+uint64_t mem_free_pages(void)
+{
+	return room() - used;
+}
+
+uint64_t *mem_last_page(uint64_t i)
+{
+	return page(room() - 1 - i);
+}
+
+void mem_shrink(uint64_t count)
+{
+	gone = count;
 }

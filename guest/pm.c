@@ -82,6 +82,7 @@ static void watch_all(void)
 {
 	xenbus_watch("control/shutdown", "shutdown");
 	xenbus_watch("memory/target", "memory");
+	xenbus_watch("cpu", "cpu");
 }
 
 static void restore(void)

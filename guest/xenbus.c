@@ -5,7 +5,7 @@
 #include <xen/hvm/params.h>
 #include <xen/io/xs_wire.h>
 
-#define EVENTS 16
+#define EVENTS 64 /* all that one change of 32 CPUs makes */
 #define RING   XENSTORE_RING_SIZE
 
 static struct xenstore_domain_interface *ring;

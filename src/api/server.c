@@ -36,6 +36,7 @@ struct api_server {
 	sd_event *loop;
 	sd_event_source *io, *timer;
 	struct stream *streams;
+	bool followed; /* there was a stream */
 };
 
 struct upload {
@@ -138,6 +139,7 @@ static enum MHD_Result start_stream(struct api_server *s, struct MHD_Connection 
 		return MHD_NO;
 	*st = (struct stream){ .server = s, .connection = connection, .job = job, .next = s->streams };
 	s->streams = st;
+	s->followed = true;
 	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, stream_read, st, stream_free);
 	MHD_add_response_header(response, "Content-Type", "application/x-ndjson");
 	r = MHD_queue_response(connection, 200, response);
@@ -157,6 +159,11 @@ static void resume_streams(struct api_server *s)
 bool api_server_busy(struct api_server *s)
 {
 	return s->streams;
+}
+
+bool api_server_followed(struct api_server *s)
+{
+	return s->followed;
 }
 
 /* ---- requests ---- */

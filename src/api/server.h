@@ -17,5 +17,7 @@ void api_server_free(struct api_server *s);
 void api_server_changed(struct api_server *s);
 /* Whether a client still reads a stream; a monitor that leaves lets it finish. */
 bool api_server_busy(struct api_server *s);
+/* Whether a client ever read a stream. */
+bool api_server_followed(struct api_server *s);
 
 #endif

@@ -16,6 +16,7 @@
 #include "kvm/internal.h"
 
 #define KICK_SIGNAL SIGUSR1
+#define EFER_LMA    (1u << 10) /* long mode is active */
 
 static void kicked(int sig)
 {
@@ -120,29 +121,37 @@ int vcpu_translate(struct vcpu *v, uint64_t gva, uint64_t *ret_gpa)
 	return 0;
 }
 
+struct caller {
+	bool kernel, long_mode;
+};
+
 /*
- * User code with I/O rights could reach the hypercall port. Kernel addresses are in the upper
- * half; for the rest (a kernel that runs identity-mapped) ask for the privilege level.
+ * User code with I/O rights could reach the hypercall port, and so could 32-bit code, whose arguments
+ * are in other registers. Neither runs in the upper half of addresses, where kernels are; for the rest
+ * (a kernel that runs identity-mapped) the segments say it.
  */
-static bool caller_is_kernel(struct vcpu *v)
+static struct caller caller_of(struct vcpu *v)
 {
 	struct kvm_sregs s;
 
 	if (v->run->s.regs.regs.rip >> 63)
-		return true;
-	return ioctl(v->fd, KVM_GET_SREGS, &s) == 0 && s.ss.dpl == 0;
+		return (struct caller){ true, true };
+	if (ioctl(v->fd, KVM_GET_SREGS, &s) < 0)
+		return (struct caller){ false, false };
+	return (struct caller){ .kernel = s.ss.dpl == 0, .long_mode = s.efer & EFER_LMA && s.cs.l };
 }
 
 static void hypercall_by_port(struct vcpu *v)
 {
 	struct kvm_regs *regs = &v->run->s.regs.regs;
 	struct machine_ops *ops = &v->machine->ops;
+	struct caller caller = caller_of(v);
 	struct hypercall h = { .nr = (uint32_t)regs->rax,
 			       .arg = { regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9 },
-			       .long_mode = true };
+			       .long_mode = caller.long_mode };
 	int64_t r = -EPERM;
 
-	if (caller_is_kernel(v))
+	if (caller.kernel)
 		r = ops->hypercall(ops->arg, v, &h);
 	regs->rax = (uint64_t)r;
 	v->run->kvm_dirty_regs |= KVM_SYNC_X86_REGS;

@@ -60,8 +60,10 @@ static void write_json(struct monitor *m, const char *file, json_t *o)
 static int on_linger(sd_event_source *source, uint64_t usec, void *arg)
 {
 	struct monitor *m = arg;
+	/* Who asked for a machine that never came to be is told why, also when he looks a little late. */
+	bool unheard = !sleeper_guest(m->sleeper) && !api_server_followed(m->api);
 
-	if (!api_server_busy(m->api) || ++m->lingers > LINGERS_MAX)
+	if ((!unheard && !api_server_busy(m->api)) || ++m->lingers > LINGERS_MAX)
 		return sd_event_exit(m->loop, 0);
 	sd_event_source_set_time(source, usec + LINGER_USEC);
 	return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
@@ -215,6 +217,18 @@ static int setup_sockets(struct monitor *m, struct err *err)
 	return r ?: console_server_new(m->loop, console, log, m->sleeper, &m->console, err);
 }
 
+static void detach(struct monitor *m)
+{
+	_cleanup_free_ char *log = path_state(m->name, "monitor.log");
+	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int fd = log ? open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600) : -1;
+
+	dup2(null, 0);
+	dup2(null, 1);
+	dup2(fd >= 0 ? fd : null, 2);
+	close_fdp(&fd);
+}
+
 static int setup(struct monitor *m, struct err *err)
 {
 	struct sleep_observer observer = { .changed = on_change, .arg = m };
@@ -228,7 +242,10 @@ static int setup(struct monitor *m, struct err *err)
 	r = setup_loop(m, err);
 	r = r ?: sleeper_new(&observer, &m->sleeper, err);
 	r = r ?: setup_sockets(m, err);
-	return r ?: sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
+	if (r < 0)
+		return r;
+	detach(m); /* before the first operation: it may log as soon as it has started */
+	return sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
 }
 
 /* ---- start ---- */
@@ -238,18 +255,6 @@ static void tell_parent(int fd, const char *line)
 {
 	dprintf(fd, "%s\n", line);
 	close(fd);
-}
-
-static void detach(struct monitor *m)
-{
-	_cleanup_free_ char *log = path_state(m->name, "monitor.log");
-	_cleanup_close_ int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	int fd = log ? open(log, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0600) : -1;
-
-	dup2(null, 0);
-	dup2(null, 1);
-	dup2(fd >= 0 ? fd : null, 2);
-	close_fdp(&fd);
 }
 
 static int print_probe(void)
@@ -347,7 +352,6 @@ int main(int argc, char **argv)
 		tell_parent(ready_fd, err.msg);
 		return 1;
 	}
-	detach(&m);
 	tell_parent(ready_fd, "ok");
 	sd_event_loop(m.loop);
 

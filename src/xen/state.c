@@ -199,6 +199,9 @@ int xen_domain_load(struct xen_domain *d, struct bytes_reader *r, struct err *er
 		return err_set(err, -EBADMSG, "the image's Xen state is of another version or vCPU count");
 	d->config.vcpus_online = bytes_get_u32(r);
 	d->config.memory_bytes = bytes_get_u64(r);
+	if (!d->config.vcpus_online || d->config.vcpus_online > d->vcpus ||
+	    d->config.memory_bytes > d->config.memory_max_bytes)
+		bytes_fail(r);
 	load_transport(d, r);
 	d->shared_info_gpa = bytes_get_u64(r);
 	if (!good_gpa(d, d->shared_info_gpa, NIDRA_PAGE_SIZE))

@@ -793,6 +793,27 @@ static void test_every_truncated_state_is_refused(void **state)
 	}
 }
 
+static void test_targets_that_cannot_be_are_refused(void **state)
+{
+	enum { ONLINE = 8, MEMORY = 12 }; /* where they are: docs/image-format.md */
+	static const struct {
+		size_t at;
+		uint8_t byte;
+	} bad[] = { { ONLINE, 0 }, { ONLINE, VCPUS + 1 }, { MEMORY + 7, 1 } };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		_cleanup_bytes_ struct bytes_writer w = { 0 };
+		struct bytes_reader r;
+
+		save(&w);
+		((uint8_t *)w.buf)[bad[i].at] = bad[i].byte;
+		r = bytes_reader(w.buf, w.len);
+		assert_int_equal(xen_domain_reset(d, NULL), 0);
+		assert_int_equal(xen_domain_load(d, &r, NULL), -EBADMSG);
+	}
+}
+
 static void test_a_new_life_forgets_and_keeps_the_rings(void **state)
 {
 	evtchn_port_t port;
@@ -830,6 +851,12 @@ static void test_unknown_calls_are_refused(void **state)
 	h.long_mode = false;
 	assert_int_equal(xen_hypercall(d, &m.vcpu[0], &h), -ENOSYS);
 	h.long_mode = true;
+	h.nr = __HYPERVISOR_vcpu_op;
+	h.arg[0] = VCPUOP_register_vcpu_time_memory_area; /* with good arguments: Linux does without */
+	h.arg[1] = 0;
+	h.arg[2] = ARGS;
+	assert_int_equal(xen_hypercall(d, &m.vcpu[0], &h), -ENOSYS);
+	h.nr = __HYPERVISOR_event_channel_op;
 	for (h.arg[0] = 0; h.arg[0] < 14; h.arg[0]++) {
 		h.arg[1] = UINT64_C(1) << 46; /* no memory there */
 		if (h.arg[0] != EVTCHNOP_bind_pirq && h.arg[0] != 2)
@@ -896,6 +923,7 @@ int main(void)
 		t(grant_frames_go_only_where_nothing_is),
 		t(state_goes_to_another_machine),
 		t(every_truncated_state_is_refused),
+		t(targets_that_cannot_be_are_refused),
 		t(a_new_life_forgets_and_keeps_the_rings),
 		t(unknown_calls_are_refused),
 		t(suspend_is_for_the_first_vcpu),
