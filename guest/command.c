@@ -8,7 +8,8 @@ static uint64_t tick_number, next_tick, dirty_rate;
 static void info(void)
 {
 	print("ok: cpus=%u ram=%uMiB out=%uMiB filled=%uMiB wakes=%u mono=%u wall=%u\n", (uint64_t)cpu_count,
-	      mem_top >> 20, balloon_mib(), mem_filled_mib(), (uint64_t)pm_wakes, clock_now() / 1000000, clock_wall() / 1000000);
+	      mem_top >> 20, balloon_mib(), mem_filled_mib(), (uint64_t)pm_wakes, clock_now() / 1000000,
+	      clock_wall() / 1000000);
 }
 
 static bool wait_until(bool (*done)(unsigned int cpu, uint64_t from), unsigned int cpu, uint64_t from)

@@ -154,7 +154,7 @@ bool cpu_start(uint32_t id)
 	if (!cpus[id].info)
 		event_init_cpu(id);
 	barrier();
-	send_ipi(id * 2, 0x4500); /* INIT */
+	send_ipi(id * 2, 0x4500);			/* INIT */
 	send_ipi(id * 2, 0x4600 | AP_TRAMPOLINE >> 12); /* SIPI */
 	for (uint64_t end = clock_now() + 5 * NSEC; clock_now() < end;)
 		if (cpus[id].online)

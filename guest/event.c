@@ -44,8 +44,7 @@ static void register_cpu(unsigned int cpu)
 	uint64_t area = (uint64_t)&runstate[cpu];
 
 	cpus[cpu].info = &infos[cpu];
-	must("register vcpu_info",
-	     hypercall(__HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, cpu, (uint64_t)&op));
+	must("register vcpu_info", hypercall(__HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, cpu, (uint64_t)&op));
 	must("register runstate",
 	     hypercall(__HYPERVISOR_vcpu_op, VCPUOP_register_runstate_memory_area, cpu, (uint64_t)&area));
 }
@@ -207,7 +206,8 @@ void upcall(void)
 
 				bits &= bits - 1;
 				/* Cleared before it is handled: what comes meanwhile is not lost. */
-				__atomic_fetch_and(&shared_info->evtchn_pending[word], ~(1ull << bit), __ATOMIC_SEQ_CST);
+				__atomic_fetch_and(&shared_info->evtchn_pending[word], ~(1ull << bit),
+						   __ATOMIC_SEQ_CST);
 				handle_port(c, word * 64 + bit);
 			}
 		}
@@ -258,8 +258,7 @@ void timer_set(uint64_t deadline)
 {
 	vcpu_set_singleshot_timer_t op = { .timeout_abs_ns = deadline };
 
-	must("set timer",
-	     hypercall(__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, this_cpu()->id, (uint64_t)&op));
+	must("set timer", hypercall(__HYPERVISOR_vcpu_op, VCPUOP_set_singleshot_timer, this_cpu()->id, (uint64_t)&op));
 }
 
 void timers_stop(void)

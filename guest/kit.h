@@ -27,8 +27,8 @@
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 
-#define CPUS_MAX 32
-#define NSEC 1000000000ull
+#define CPUS_MAX   32
+#define NSEC	   1000000000ull
 #define PORT_WORDS 4 /* of 64 event channel ports: more than we ever have */
 
 /* ---- lib.c ---- */
@@ -89,7 +89,7 @@ static inline void wait_for_interrupt(void)
 struct cpu {
 	uint32_t id;
 	volatile bool online;
-	bool off;	      /* xenstore says that it is not wanted */
+	bool off;	     /* xenstore says that it is not wanted */
 	volatile bool leave; /* asked to stop */
 	volatile uint64_t timer_ticks, ipis, upcalls;
 	evtchn_port_t timer_port, ipi_port;
@@ -99,17 +99,17 @@ struct cpu {
 extern struct cpu cpus[CPUS_MAX];
 extern unsigned int cpu_count; /* possible ones */
 struct cpu *this_cpu(void);
-void cpu_init(void);  /* boot CPU: table, APIC */
+void cpu_init(void); /* boot CPU: table, APIC */
 void cpu_start_others(void);
 bool cpu_start(uint32_t id);
-bool cpu_stop(uint32_t id); /* it leaves by itself, and halts */
+bool cpu_stop(uint32_t id);    /* it leaves by itself, and halts */
 void cpu_apic_enable(bool on); /* software enable, as a kernel switches it in suspend */
 void cpu_eoi(void);
 void cpu_triple_fault(void);
 int64_t cpu_call_from_user(const char *entry, uint64_t nr); /* a hypercall from CPL 3 */
 
 /* ---- hypercall.c ---- */
-bool hypercall_init(const char *how); /* "direct", "page"; false: no Xen */
+bool hypercall_init(const char *how);	  /* "direct", "page"; false: no Xen */
 const char *hypercall_entry(uint64_t nr); /* code that makes this call */
 int64_t hypercall(uint64_t nr, uint64_t a, uint64_t b, uint64_t c);
 #define HCALL(nr, op, arg) hypercall(nr, op, (uint64_t)(arg), 0)
@@ -144,7 +144,7 @@ int xenbus_read(const char *path, char *value, size_t size, uint32_t tx);
 int xenbus_write(const char *path, const char *value, uint32_t tx);
 int xenbus_watch(const char *path, const char *token);
 uint32_t xenbus_begin(void);
-bool xenbus_end(uint32_t tx, bool commit); /* false: EAGAIN */
+bool xenbus_end(uint32_t tx, bool commit);  /* false: EAGAIN */
 bool xenbus_event(char *path, size_t size); /* a watch fired */
 void xenbus_garbage(void);
 
@@ -164,8 +164,8 @@ uint64_t mem_filled_mib(void);
 uint64_t mem_free_pages(void);
 uint64_t *mem_last_page(uint64_t i); /* @i from the end */
 void mem_shrink(uint64_t pages);     /* so many at the end are gone */
-extern uint64_t mem_top; /* end of RAM */
-extern bool mem_high_first; /* fill what lies above 4 GiB first */
+extern uint64_t mem_top;	     /* end of RAM */
+extern bool mem_high_first;	     /* fill what lies above 4 GiB first */
 
 /* ---- balloon.c ---- */
 void balloon_poll(void); /* looks at memory/target */

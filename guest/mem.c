@@ -8,7 +8,7 @@
 #include <xen/arch-x86/hvm/start_info.h>
 
 #define START (32ull << 20) /* above the kernel */
-#define HIGH  (4ull << 30) /* where RAM goes on behind the hole */
+#define HIGH  (4ull << 30)  /* where RAM goes on behind the hole */
 #define PAGE  4096
 #define WORDS (PAGE / 8)
 

@@ -268,8 +268,7 @@ static void finish_command(struct session *s)
 	uint32_t status;
 
 	drain_rest(s);
-	status = WIFSIGNALED(s->status) ? 128U + (uint32_t)WTERMSIG(s->status)
-					: (uint32_t)WEXITSTATUS(s->status);
+	status = WIFSIGNALED(s->status) ? 128U + (uint32_t)WTERMSIG(s->status) : (uint32_t)WEXITSTATUS(s->status);
 	s->child = 0;
 	s->reaped = 0;
 	close_fd(&s->in);

@@ -85,11 +85,11 @@ static int pass(struct check *c, unsigned int number)
 	bad = c->bad != 0;
 	if (bad)
 		printf("memcheck: pass %u BAD=%llu first=0x%llx pages=%llu dirtied=%llu\n", number,
-		       (unsigned long long)c->bad, (unsigned long long)c->first_bad,
-		       (unsigned long long)c->pages, (unsigned long long)c->dirtied);
+		       (unsigned long long)c->bad, (unsigned long long)c->first_bad, (unsigned long long)c->pages,
+		       (unsigned long long)c->dirtied);
 	else
-		printf("memcheck: pass %u OK pages=%llu dirtied=%llu\n", number,
-		       (unsigned long long)c->pages, (unsigned long long)c->dirtied);
+		printf("memcheck: pass %u OK pages=%llu dirtied=%llu\n", number, (unsigned long long)c->pages,
+		       (unsigned long long)c->dirtied);
 	c->bad = 0;
 	return bad;
 }
@@ -112,8 +112,7 @@ static void run(struct check *c, uint64_t rate, uint64_t period)
 
 	for (unsigned int number = 1;; number++) {
 		for (uint64_t t = 0; t < turns_per_pass && !asked; t++) {
-			uint64_t due = rate * TURN_NS * (t + 1) / 1000000000UL -
-				       rate * TURN_NS * t / 1000000000UL;
+			uint64_t due = rate * TURN_NS * (t + 1) / 1000000000UL - rate * TURN_NS * t / 1000000000UL;
 
 			dirty(c, due);
 			nanosleep(&turn, NULL);
@@ -143,8 +142,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: memcheck MIB [PAGES_PER_SECOND [PASS_SECONDS [SEED]]]\n");
 		return 2;
 	}
-	c.mem = mmap(NULL, c.pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-		     0);
+	c.mem = mmap(NULL, c.pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	c.version = calloc(c.pages, sizeof(*c.version));
 	if (c.mem == MAP_FAILED || !c.version) {
 		perror("memcheck");

@@ -39,34 +39,33 @@ static json_t *json_of_timeline(const struct pm_timeline *t)
 	for (size_t i = 0; i < t->n; i++)
 		json_array_append_new(phases, json_of_span(&t->span[i], t->start_ns));
 	return json_pack("{s:s?, s:s, s:I, s:o}", "operation", t->op, "result", pm_result_name(t->result),
-			 "duration_ns", (json_int_t)(t->end_ns > t->start_ns ? t->end_ns - t->start_ns : 0),
-			 "phases", phases);
+			 "duration_ns", (json_int_t)(t->end_ns > t->start_ns ? t->end_ns - t->start_ns : 0), "phases",
+			 phases);
 }
 
 json_t *json_of_job(const struct sleep_job *job)
 {
 	json_t *o = json_pack("{s:I, s:s, s:s, s:I}", "id", (json_int_t)job->id, "operation",
 			      sleep_verb_name(job->verb), "state",
-			      job->running	   ? "running" :
-			      job->result == 0	   ? "done" :
-			      job->result == -ECANCELED ? "cancelled" :
-							  "failed",
+			      job->running		  ? "running"
+			      : job->result == 0	  ? "done"
+			      : job->result == -ECANCELED ? "cancelled"
+							  : "failed",
 			      "started_ns", (json_int_t)job->start_realtime_ns);
 
 	if (job->running)
 		json_object_set_new(o, "progress",
-				    json_pack("{s:s, s:I, s:I}", "phase", job->phase, "done",
-					      (json_int_t)job->done, "total", (json_int_t)job->total));
+				    json_pack("{s:s, s:I, s:I}", "phase", job->phase, "done", (json_int_t)job->done,
+					      "total", (json_int_t)job->total));
 	else if (job->result < 0)
-		json_object_set_new(o, "error",
-				    json_pack("{s:i, s:o}", "code", -job->result, "message",
-						  json_of_text(job->message)));
+		json_object_set_new(
+			o, "error",
+			json_pack("{s:i, s:o}", "code", -job->result, "message", json_of_text(job->message)));
 	json_object_set_new(o, "stats",
 			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "file_bytes", (json_int_t)job->stats.file_bytes,
 				      "memory_bytes", (json_int_t)job->stats.memory_bytes, "zero_bytes",
-				      (json_int_t)job->stats.zero_bytes, "pause_ns",
-				      (json_int_t)job->stats.pause_ns, "moment_bytes",
-				      (json_int_t)job->stats.moment_bytes));
+				      (json_int_t)job->stats.zero_bytes, "pause_ns", (json_int_t)job->stats.pause_ns,
+				      "moment_bytes", (json_int_t)job->stats.moment_bytes));
 	json_object_set_new(o, "timeline", json_of_timeline(&job->timeline));
 	return o;
 }
@@ -92,12 +91,11 @@ static json_t *json_of_guest(struct guest *g)
 	guest_get_info(g, &i);
 	return json_pack("{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:s, s:i, s:o?}", "state",
 			 guest_state_name(i.state), "end", i.end ? guest_end_name(i.end) : NULL, "reason",
-			 *guest_end_reason(g) ? guest_end_reason(g) : NULL, "cpu_time_ns",
-			 (json_int_t)i.cpu_time_ns, "system_time_ns", (json_int_t)i.running_ns, "memory_bytes",
-			 (json_int_t)i.memory_bytes, "resident_bytes", (json_int_t)i.resident_bytes,
-			 "image_bytes", (json_int_t)i.image_bytes, "vcpus_online",
-			 (int)i.vcpus_online, "sleeps", i.sleeps, "transport", i.transport, "wakes", (int)i.wakes,
-			 "config", json_loads(config ?: "{}", 0, NULL));
+			 *guest_end_reason(g) ? guest_end_reason(g) : NULL, "cpu_time_ns", (json_int_t)i.cpu_time_ns,
+			 "system_time_ns", (json_int_t)i.running_ns, "memory_bytes", (json_int_t)i.memory_bytes,
+			 "resident_bytes", (json_int_t)i.resident_bytes, "image_bytes", (json_int_t)i.image_bytes,
+			 "vcpus_online", (int)i.vcpus_online, "sleeps", i.sleeps, "transport", i.transport, "wakes",
+			 (int)i.wakes, "config", json_loads(config ?: "{}", 0, NULL));
 }
 
 json_t *json_of_machine(struct sleeper *s, const char *name)
@@ -115,13 +113,13 @@ json_t *json_of_machine(struct sleeper *s, const char *name)
 
 json_t *json_of_problem(int status, const char *detail)
 {
-	const char *title = status == 400 ? "Bad request" :
-			    status == 404 ? "Not found" :
-			    status == 405 ? "Method not allowed" :
-			    status == 409 ? "Not possible now" :
-			    status == 413 ? "Too large" :
-					    "Failed";
+	const char *title = status == 400   ? "Bad request"
+			    : status == 404 ? "Not found"
+			    : status == 405 ? "Method not allowed"
+			    : status == 409 ? "Not possible now"
+			    : status == 413 ? "Too large"
+					    : "Failed";
 
-	return json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title", title, "status", status,
-			 "detail", json_of_text(detail));
+	return json_pack("{s:s, s:s, s:i, s:o}", "type", "about:blank", "title", title, "status", status, "detail",
+			 json_of_text(detail));
 }

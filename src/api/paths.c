@@ -12,9 +12,8 @@
 
 static char *join(char *base, const char *name, const char *file)
 {
-	char *path = base ? str_printf("%s%s%s%s%s", base, name ? "/" : "", name ?: "", file ? "/" : "",
-				       file ?: "") :
-			    NULL;
+	char *path =
+		base ? str_printf("%s%s%s%s%s", base, name ? "/" : "", name ?: "", file ? "/" : "", file ?: "") : NULL;
 
 	free(base);
 	return path;

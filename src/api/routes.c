@@ -10,7 +10,7 @@
 /* A request on its way to a route's handler. */
 struct call {
 	struct api_context *c;
-	uint64_t number;   /* of {n} in the path */
+	uint64_t number;    /* of {n} in the path */
 	const json_t *body; /* object; empty if there was none */
 	struct api_reply *reply;
 	struct err err;
@@ -54,9 +54,9 @@ static int take_arg(const struct arg *a, const json_t *v, struct err *err)
 		*(uint32_t *)a->ret = (uint32_t)json_integer_value(v);
 	else
 		return err_set(err, -EINVAL, "%s: a %s is wanted", a->key,
-			       a->type == ARG_STRING ? "string" :
-			       a->type == ARG_BOOL   ? "boolean" :
-						       "number");
+			       a->type == ARG_STRING ? "string"
+			       : a->type == ARG_BOOL ? "boolean"
+						     : "number");
 	return 0;
 }
 
@@ -65,7 +65,8 @@ static int take_args(struct call *call, const struct arg *arg, size_t n)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)call->body, key, v) {
+	json_object_foreach((json_t *)(uintptr_t)call->body, key, v)
+	{
 		size_t i = 0;
 		int r;
 
@@ -205,11 +206,16 @@ static int to_image(struct call *call, enum sleep_verb verb)
 	const char *codec = NULL;
 	uint32_t level = 0;
 	const struct arg arg[] = {
-		{ "image", ARG_STRING, &a.image },	   { "replace", ARG_BOOL, &a.replace },
-		{ "timeout_s", ARG_NUMBER, &a.timeout_s }, { "fail_at", ARG_STRING, &a.fail_at },
-		{ "stay", ARG_BOOL, &a.paused },	   { "incremental", ARG_BOOL, &a.incremental },
-		{ "compress", ARG_STRING, &codec },	   { "level", ARG_NUMBER, &level },
-		{ "uncooperative", ARG_BOOL, &a.uncooperative }, { "full", ARG_BOOL, &a.full },
+		{ "image", ARG_STRING, &a.image },
+		{ "replace", ARG_BOOL, &a.replace },
+		{ "timeout_s", ARG_NUMBER, &a.timeout_s },
+		{ "fail_at", ARG_STRING, &a.fail_at },
+		{ "stay", ARG_BOOL, &a.paused },
+		{ "incremental", ARG_BOOL, &a.incremental },
+		{ "compress", ARG_STRING, &codec },
+		{ "level", ARG_NUMBER, &level },
+		{ "uncooperative", ARG_BOOL, &a.uncooperative },
+		{ "full", ARG_BOOL, &a.full },
 	};
 	int r = take_args(call, arg, ARRAY_SIZE(arg)) ?: parse_codec(call, codec, &a.codec);
 
@@ -383,8 +389,8 @@ void api_handle(struct api_context *c, const char *method, const char *path, con
 
 		json = len ? json_loadb(body, len, JSON_REJECT_DUPLICATES, &at) : json_object();
 		call.body = json;
-		r = json_is_object(json) ? route->handle(&call) :
-					   err_set(&call.err, -EINVAL, "the body is not a JSON object");
+		r = json_is_object(json) ? route->handle(&call)
+					 : err_set(&call.err, -EINVAL, "the body is not a JSON object");
 		if (r < 0 && !ret->status)
 			ret->status = status_of(r);
 	}

@@ -217,9 +217,8 @@ static void take_upload(struct upload *up, const char *data, size_t len)
 	up->len += len;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
-				  const char *method, const char *version, const char *data, size_t *len,
-				  void **state)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+				  const char *version, const char *data, size_t *len, void **state)
 {
 	struct upload *up = *state;
 
@@ -352,8 +351,8 @@ int api_server_new(sd_event *loop, const char *path, struct api_context *context
 	}
 	s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
 				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16 * 1024,
-				     MHD_OPTION_CONNECTION_LIMIT, 64, MHD_OPTION_END);
+				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16 * 1024, MHD_OPTION_CONNECTION_LIMIT,
+				     64, MHD_OPTION_END);
 	info = s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info) {
 		api_server_free(s);

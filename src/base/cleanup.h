@@ -16,10 +16,10 @@
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
 /* Makes `free_fn##p`, the form that _cleanup_ wants, out of a destructor that takes NULL. */
-#define DEFINE_CLEANUP(type, free_fn)                                                              \
-	static inline void free_fn##p(type *p)                                                     \
-	{                                                                                          \
-		free_fn(*p);                                                                       \
+#define DEFINE_CLEANUP(type, free_fn)                                                                                  \
+	static inline void free_fn##p(type *p)                                                                         \
+	{                                                                                                              \
+		free_fn(*p);                                                                                           \
 	}
 
 static inline void freep(void *p)
@@ -62,22 +62,21 @@ static inline pthread_mutex_t *lock_mutex_(pthread_mutex_t *m)
 #define CLEANUP_CAT2(a, b) a##b
 #define CLEANUP_CAT(a, b)  CLEANUP_CAT2(a, b)
 /* Holds mutex @m until the end of the scope. */
-#define SCOPED_LOCK(m)                                                                             \
-	_cleanup_(unlockp) __attribute__((unused)) pthread_mutex_t *CLEANUP_CAT(lock_, __LINE__) = \
-		lock_mutex_(m)
+#define SCOPED_LOCK(m)                                                                                                 \
+	_cleanup_(unlockp) __attribute__((unused)) pthread_mutex_t *CLEANUP_CAT(lock_, __LINE__) = lock_mutex_(m)
 
-#define take_ptr(p)                                                                                \
-	({                                                                                         \
-		__typeof__(p) t_ = (p);                                                            \
-		(p) = NULL;                                                                        \
-		t_;                                                                                \
+#define take_ptr(p)                                                                                                    \
+	({                                                                                                             \
+		__typeof__(p) t_ = (p);                                                                                \
+		(p) = NULL;                                                                                            \
+		t_;                                                                                                    \
 	})
 
-#define take_fd(fd)                                                                                \
-	({                                                                                         \
-		int t_ = (fd);                                                                     \
-		(fd) = -1;                                                                         \
-		t_;                                                                                \
+#define take_fd(fd)                                                                                                    \
+	({                                                                                                             \
+		int t_ = (fd);                                                                                         \
+		(fd) = -1;                                                                                             \
+		t_;                                                                                                    \
 	})
 
 #endif

@@ -8,20 +8,20 @@
 #include "base/cleanup.h"
 
 /* Runs @call until @len bytes are moved; an end of file is -ENODATA. */
-#define IO_LOOP(call)                                                                              \
-	do {                                                                                       \
-		size_t done = 0;                                                                   \
-		while (done < len) {                                                               \
-			ssize_t n = (call);                                                        \
-			if (n < 0 && errno == EINTR)                                               \
-				continue;                                                          \
-			if (n < 0)                                                                 \
-				return -errno;                                                     \
-			if (!n)                                                                    \
-				return -ENODATA;                                                   \
-			done += (size_t)n;                                                         \
-		}                                                                                  \
-		return 0;                                                                          \
+#define IO_LOOP(call)                                                                                                  \
+	do {                                                                                                           \
+		size_t done = 0;                                                                                       \
+		while (done < len) {                                                                                   \
+			ssize_t n = (call);                                                                            \
+			if (n < 0 && errno == EINTR)                                                                   \
+				continue;                                                                              \
+			if (n < 0)                                                                                     \
+				return -errno;                                                                         \
+			if (!n)                                                                                        \
+				return -ENODATA;                                                                       \
+			done += (size_t)n;                                                                             \
+		}                                                                                                      \
+		return 0;                                                                                              \
 	} while (0)
 
 int io_read_full(int fd, void *buf, size_t len)

@@ -28,11 +28,11 @@ bool trace_ask(const char *event, signed char *state);
 void trace_emit(const char *event, const char *fmt, ...) _printf_(2, 3);
 
 /* trace(hcall, "nr=%u r=%d", nr, r); */
-#define trace(event, ...)                                                                          \
-	do {                                                                                       \
-		static signed char trace_state_;                                                   \
-		if (__builtin_expect(trace_state_ != 1, 0) && trace_ask(#event, &trace_state_))    \
-			trace_emit(#event, __VA_ARGS__);                                           \
+#define trace(event, ...)                                                                                              \
+	do {                                                                                                           \
+		static signed char trace_state_;                                                                       \
+		if (__builtin_expect(trace_state_ != 1, 0) && trace_ask(#event, &trace_state_))                        \
+			trace_emit(#event, __VA_ARGS__);                                                               \
 	} while (0)
 
 #endif

@@ -8,8 +8,18 @@
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
-#define MIN(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ < b_ ? a_ : b_; })
-#define MAX(a, b) ({ __typeof__(a) a_ = (a); __typeof__(b) b_ = (b); a_ > b_ ? a_ : b_; })
+#define MIN(a, b)                                                                                                      \
+	({                                                                                                             \
+		__typeof__(a) a_ = (a);                                                                                \
+		__typeof__(b) b_ = (b);                                                                                \
+		a_ < b_ ? a_ : b_;                                                                                     \
+	})
+#define MAX(a, b)                                                                                                      \
+	({                                                                                                             \
+		__typeof__(a) a_ = (a);                                                                                \
+		__typeof__(b) b_ = (b);                                                                                \
+		a_ > b_ ? a_ : b_;                                                                                     \
+	})
 
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 

@@ -86,10 +86,14 @@ struct tables {
 _Static_assert(sizeof(struct tables) <= GMEM_ACPI_BYTES, "ACPI blob");
 
 /* Name (_S5, Package (4) {5, 0, 0, 0}) */
-static const uint8_t s5_aml[13] = { 0x08, '_', 'S', '5', '_', /* NameOp, name */
-				    0x12, 0x07, 0x04,	      /* PackageOp, length, 4 elements */
+static const uint8_t s5_aml[13] = { 0x08, '_',
+				    'S',  '5',
+				    '_', /* NameOp, name */
+				    0x12, 0x07,
+				    0x04,		      /* PackageOp, length, 4 elements */
 				    0x0a, ACPI_SLEEP_TYPE_S5, /* BytePrefix 5 */
-				    0x00, 0x00, 0x00 };	      /* ZeroOp */
+				    0x00, 0x00,
+				    0x00 }; /* ZeroOp */
 
 static uint8_t checksum(const void *p, size_t len)
 {
@@ -134,12 +138,10 @@ static void fill_madt(struct tables *t, unsigned int vcpus)
 {
 	t->madt.lapic_address = LAPIC_GPA;
 	for (unsigned int i = 0; i < vcpus; i++)
-		t->madt.lapic[i] = (struct madt_lapic){ .length = sizeof(struct madt_lapic),
-							.uid = (uint8_t)i,
-							.apic_id = APIC_ID(i),
-							.flags = 1 };
-	finish(&t->madt.h, "APIC",
-	       sizeof(t->madt) - (ARRAY_SIZE(t->madt.lapic) - vcpus) * sizeof(t->madt.lapic[0]), 5);
+		t->madt.lapic[i] = (struct madt_lapic){
+			.length = sizeof(struct madt_lapic), .uid = (uint8_t)i, .apic_id = APIC_ID(i), .flags = 1
+		};
+	finish(&t->madt.h, "APIC", sizeof(t->madt) - (ARRAY_SIZE(t->madt.lapic) - vcpus) * sizeof(t->madt.lapic[0]), 5);
 }
 
 uint64_t acpi_build(struct gmem *mem, unsigned int vcpus)

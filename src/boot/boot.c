@@ -17,7 +17,7 @@
 #include "boot/acpi.h"
 #include "boot/kernel.h"
 
-#define INITRD_MAX ((size_t)4 << 30)
+#define INITRD_MAX    ((size_t)4 << 30)
 #define E820_RAM      1
 #define E820_RESERVED 2
 #define E820_NVS      4 /* as Xen types the ACPI blob, so that a kexec'd kernel keeps it */
@@ -30,8 +30,7 @@ struct start {
 	char cmdline[BOOT_CMDLINE_MAX + 1];
 };
 
-static int load_kernel(struct gmem *mem, const char *path, struct boot_info *ret, uint64_t *ret_end,
-		       struct err *err)
+static int load_kernel(struct gmem *mem, const char *path, struct boot_info *ret, uint64_t *ret_end, struct err *err)
 {
 	_cleanup_free_ uint8_t *file = NULL, *unpacked = NULL;
 	struct kernel_elf elf;
@@ -62,8 +61,8 @@ static int load_kernel(struct gmem *mem, const char *path, struct boot_info *ret
 }
 
 /* Straight from the file into guest memory. */
-static int load_initrd(struct gmem *mem, const char *path, uint64_t bottom, uint64_t top,
-		       struct hvm_modlist_entry *ret, struct err *err)
+static int load_initrd(struct gmem *mem, const char *path, uint64_t bottom, uint64_t top, struct hvm_modlist_entry *ret,
+		       struct err *err)
 {
 	_cleanup_free_ uint8_t *file = NULL;
 	size_t len;
@@ -88,16 +87,13 @@ static uint32_t fill_map(const struct gmem *mem, struct hvm_memmap_table_entry m
 	uint32_t n = 0;
 
 	map[n++] = (struct hvm_memmap_table_entry){ .addr = 0, .size = low, .type = E820_RAM };
-	map[n++] = (struct hvm_memmap_table_entry){ .addr = GMEM_ACPI_GPA,
-						    .size = GMEM_ACPI_BYTES,
-						    .type = E820_NVS };
+	map[n++] = (struct hvm_memmap_table_entry){ .addr = GMEM_ACPI_GPA, .size = GMEM_ACPI_BYTES, .type = E820_NVS };
 	map[n++] = (struct hvm_memmap_table_entry){ .addr = GMEM_SPECIAL_GPA,
 						    .size = GMEM_SPECIAL_PAGES * NIDRA_PAGE_SIZE,
 						    .type = E820_RESERVED };
 	if (all > low)
-		map[n++] = (struct hvm_memmap_table_entry){ .addr = GMEM_HIGH_GPA,
-							    .size = all - low,
-							    .type = E820_RAM };
+		map[n++] =
+			(struct hvm_memmap_table_entry){ .addr = GMEM_HIGH_GPA, .size = all - low, .type = E820_RAM };
 	return n;
 }
 

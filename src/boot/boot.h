@@ -15,10 +15,10 @@
 #define BOOT_CMDLINE_MAX 2047 /* Linux' COMMAND_LINE_SIZE, less the NUL */
 
 struct boot_source {
-	const char *kernel;  /* bzImage, ELF64 or ELF32 with a PHYS32_ENTRY note */
-	const char *initrd;  /* or NULL */
+	const char *kernel; /* bzImage, ELF64 or ELF32 with a PHYS32_ENTRY note */
+	const char *initrd; /* or NULL */
 	const char *cmdline;
-	unsigned int vcpus;  /* possible ones */
+	unsigned int vcpus; /* possible ones */
 };
 
 /*
@@ -37,12 +37,10 @@ struct boot_info {
 	struct boot_thunks thunks;
 };
 
-int boot_load(struct gmem *mem, const struct boot_source *source, struct boot_info *ret,
-	      struct err *err);
+int boot_load(struct gmem *mem, const struct boot_source *source, struct boot_info *ret, struct err *err);
 
 /* Puts "out %eax,$port; nop" at both. Refused if something else than a hypercall is there. */
-int boot_thunks_patch(struct gmem *mem, const struct boot_thunks *thunks, uint8_t port,
-		      struct err *err);
+int boot_thunks_patch(struct gmem *mem, const struct boot_thunks *thunks, uint8_t port, struct err *err);
 
 /* The 4096 bytes of a hypercall page whose stubs write to @port. */
 void boot_hypercall_page(uint8_t *page, uint8_t port);

@@ -13,11 +13,11 @@
 #include "base/bytes.h"
 #include "boot/kernel.h"
 
-#define SETUP_SECTS    0x1f1
-#define MAGIC_OFFSET   0x202
-#define VERSION_OFFSET 0x206
-#define PAYLOAD_OFFSET 0x248
-#define PAYLOAD_LENGTH 0x24c
+#define SETUP_SECTS	0x1f1
+#define MAGIC_OFFSET	0x202
+#define VERSION_OFFSET	0x206
+#define PAYLOAD_OFFSET	0x248
+#define PAYLOAD_LENGTH	0x24c
 #define VERSION_PAYLOAD 0x208 /* the first one with the payload fields */
 
 struct span {
@@ -56,8 +56,7 @@ static bool unpack_xz(struct span in, uint8_t *out, size_t out_len)
 	size_t at = 0, done = 0;
 
 	/* The size at the payload's end is behind the stream: what follows the stream is ignored. */
-	return lzma_stream_buffer_decode(&memory, 0, NULL, in.p, &at, in.len, out, &done, out_len) ==
-		       LZMA_OK &&
+	return lzma_stream_buffer_decode(&memory, 0, NULL, in.p, &at, in.len, out, &done, out_len) == LZMA_OK &&
 	       done == out_len;
 }
 
@@ -98,8 +97,7 @@ static bool unpack_lz4(struct span in, uint8_t *out, size_t out_len)
 		at += 4;
 		if (size > in.len - at || size > INT32_MAX || out_len - done > INT32_MAX)
 			return false;
-		n = LZ4_decompress_safe((const char *)in.p + at, (char *)out + done, (int)size,
-					(int)(out_len - done));
+		n = LZ4_decompress_safe((const char *)in.p + at, (char *)out + done, (int)size, (int)(out_len - done));
 		if (n <= 0)
 			return false;
 		done += (size_t)n;
@@ -114,10 +112,8 @@ static const struct {
 	size_t magic_len;
 	bool (*unpack)(struct span in, uint8_t *out, size_t out_len);
 } formats[] = {
-	{ "gzip", { 0x1f, 0x8b }, 2, unpack_gzip },
-	{ "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, unpack_xz },
-	{ "lzma", { 0x5d, 0, 0 }, 3, unpack_lzma },
-	{ "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4, unpack_zstd },
+	{ "gzip", { 0x1f, 0x8b }, 2, unpack_gzip },	      { "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, unpack_xz },
+	{ "lzma", { 0x5d, 0, 0 }, 3, unpack_lzma },	      { "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4, unpack_zstd },
 	{ "lz4", { 0x02, 0x21, 0x4c, 0x18 }, 4, unpack_lz4 },
 };
 
@@ -157,8 +153,7 @@ int kernel_unpack(const uint8_t *file, size_t len, uint8_t **ret, size_t *ret_le
 		if (!out)
 			return err_errno(err, -ENOMEM, "unpack the kernel");
 		if (!formats[i].unpack(payload, out, out_len))
-			return err_set(err, -EINVAL, "a bzImage whose %s payload does not unpack",
-				       formats[i].name);
+			return err_set(err, -EINVAL, "a bzImage whose %s payload does not unpack", formats[i].name);
 		*ret_len = out_len;
 		*ret = take_ptr(out);
 		return 0;

@@ -74,12 +74,11 @@ static int take_segment(struct kernel_elf *elf, const struct part *part, struct 
 		return err_set(err, -EINVAL, "an ELF file with more than %d segments", KERNEL_SEGMENTS_MAX);
 	if (part->file_bytes > part->mem_bytes || add_overflow(part->paddr, part->mem_bytes, &end))
 		return err_set(err, -EINVAL, "an ELF file with a segment that makes no sense");
-	elf->segment[elf->segments++] =
-		(struct kernel_segment){ .paddr = part->paddr,
-					 .file_offset = part->offset,
-					 .file_bytes = part->file_bytes,
-					 .mem_bytes = part->mem_bytes,
-					 .executable = part->flags & PF_X };
+	elf->segment[elf->segments++] = (struct kernel_segment){ .paddr = part->paddr,
+								 .file_offset = part->offset,
+								 .file_bytes = part->file_bytes,
+								 .mem_bytes = part->mem_bytes,
+								 .executable = part->flags & PF_X };
 	return 0;
 }
 
@@ -96,49 +95,47 @@ static int take_part(struct kernel_elf *elf, const struct part *part, struct err
 }
 
 /* The two classes differ in the order and width of the same fields. */
-#define DEFINE_READ_PARTS(bits)                                                                    \
-	static int read_parts##bits(struct kernel_elf *elf, struct err *err)                       \
-	{                                                                                          \
-		Elf##bits##_Ehdr h;                                                                \
-		Elf##bits##_Phdr p;                                                                \
-		int r = 0;                                                                         \
-                                                                                                   \
-		if (elf->len < sizeof(h))                                                          \
-			return err_set(err, -EINVAL, "an ELF file that is cut off");               \
-		memcpy(&h, elf->file, sizeof(h));                                                  \
-		if (h.e_phentsize != sizeof(p) ||                                                  \
-		    !inside(elf->len, h.e_phoff, (uint64_t)h.e_phnum * sizeof(p)))                 \
-			return err_set(err, -EINVAL, "an ELF file without program headers");       \
-		for (unsigned int i = 0; i < h.e_phnum && r == 0; i++) {                           \
-			struct part part;                                                          \
-                                                                                                   \
-			memcpy(&p, elf->file + h.e_phoff + i * sizeof(p), sizeof(p));              \
-			part = (struct part){ .type = p.p_type,                                    \
-					      .flags = p.p_flags,                                  \
-					      .offset = p.p_offset,                                \
-					      .paddr = p.p_paddr,                                  \
-					      .file_bytes = p.p_filesz,                            \
-					      .mem_bytes = p.p_memsz };                            \
-			r = take_part(elf, &part, err);                                            \
-		}                                                                                  \
-		return r;                                                                          \
-	}                                                                                          \
-                                                                                                   \
-	/* For files whose linker made no PT_NOTE. */                                              \
-	static void read_note_sections##bits(struct kernel_elf *elf)                               \
-	{                                                                                          \
-		Elf##bits##_Ehdr h;                                                                \
-		Elf##bits##_Shdr s;                                                                \
-                                                                                                   \
-		memcpy(&h, elf->file, sizeof(h));                                                  \
-		if (h.e_shentsize != sizeof(s) ||                                                  \
-		    !inside(elf->len, h.e_shoff, (uint64_t)h.e_shnum * sizeof(s)))                 \
-			return;                                                                    \
-		for (unsigned int i = 0; i < h.e_shnum; i++) {                                     \
-			memcpy(&s, elf->file + h.e_shoff + i * sizeof(s), sizeof(s));              \
-			if (s.sh_type == SHT_NOTE && inside(elf->len, s.sh_offset, s.sh_size))     \
-				read_notes(elf, s.sh_offset, s.sh_size);                           \
-		}                                                                                  \
+#define DEFINE_READ_PARTS(bits)                                                                                        \
+	static int read_parts##bits(struct kernel_elf *elf, struct err *err)                                           \
+	{                                                                                                              \
+		Elf##bits##_Ehdr h;                                                                                    \
+		Elf##bits##_Phdr p;                                                                                    \
+		int r = 0;                                                                                             \
+                                                                                                                       \
+		if (elf->len < sizeof(h))                                                                              \
+			return err_set(err, -EINVAL, "an ELF file that is cut off");                                   \
+		memcpy(&h, elf->file, sizeof(h));                                                                      \
+		if (h.e_phentsize != sizeof(p) || !inside(elf->len, h.e_phoff, (uint64_t)h.e_phnum * sizeof(p)))       \
+			return err_set(err, -EINVAL, "an ELF file without program headers");                           \
+		for (unsigned int i = 0; i < h.e_phnum && r == 0; i++) {                                               \
+			struct part part;                                                                              \
+                                                                                                                       \
+			memcpy(&p, elf->file + h.e_phoff + i * sizeof(p), sizeof(p));                                  \
+			part = (struct part){ .type = p.p_type,                                                        \
+					      .flags = p.p_flags,                                                      \
+					      .offset = p.p_offset,                                                    \
+					      .paddr = p.p_paddr,                                                      \
+					      .file_bytes = p.p_filesz,                                                \
+					      .mem_bytes = p.p_memsz };                                                \
+			r = take_part(elf, &part, err);                                                                \
+		}                                                                                                      \
+		return r;                                                                                              \
+	}                                                                                                              \
+                                                                                                                       \
+	/* For files whose linker made no PT_NOTE. */                                                                  \
+	static void read_note_sections##bits(struct kernel_elf *elf)                                                   \
+	{                                                                                                              \
+		Elf##bits##_Ehdr h;                                                                                    \
+		Elf##bits##_Shdr s;                                                                                    \
+                                                                                                                       \
+		memcpy(&h, elf->file, sizeof(h));                                                                      \
+		if (h.e_shentsize != sizeof(s) || !inside(elf->len, h.e_shoff, (uint64_t)h.e_shnum * sizeof(s)))       \
+			return;                                                                                        \
+		for (unsigned int i = 0; i < h.e_shnum; i++) {                                                         \
+			memcpy(&s, elf->file + h.e_shoff + i * sizeof(s), sizeof(s));                                  \
+			if (s.sh_type == SHT_NOTE && inside(elf->len, s.sh_offset, s.sh_size))                         \
+				read_notes(elf, s.sh_offset, s.sh_size);                                               \
+		}                                                                                                      \
 	}
 
 DEFINE_READ_PARTS(32)

@@ -5,8 +5,8 @@
 
 #include "boot/boot.h"
 
-#define KERNEL_FILE_MAX	   ((size_t)512 << 20)
-#define KERNEL_IMAGE_MAX   ((size_t)512 << 20) /* unpacked */
+#define KERNEL_FILE_MAX	    ((size_t)512 << 20)
+#define KERNEL_IMAGE_MAX    ((size_t)512 << 20) /* unpacked */
 #define KERNEL_SEGMENTS_MAX 32
 
 /* One part of a kernel that goes into memory. Offsets are inside the ELF file, and checked. */

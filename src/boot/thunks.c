@@ -42,8 +42,7 @@ static bool find_partner(const uint8_t *code, size_t len, size_t at, size_t *ret
 	if (!return_target(code, len, at, &target))
 		return false;
 	for (size_t i = at + INSN_LEN; i < at + PAIR_DISTANCE && i + INSN_LEN <= len; i++)
-		if (!memcmp(code + i, vmcall, INSN_LEN) && return_target(code, len, i, &other) &&
-		    other == target) {
+		if (!memcmp(code + i, vmcall, INSN_LEN) && return_target(code, len, i, &other) && other == target) {
 			*ret = i;
 			return true;
 		}
@@ -60,8 +59,7 @@ void kernel_find_thunks(const struct kernel_elf *elf, struct boot_thunks *ret)
 		const uint8_t *code = elf->file + seg->file_offset, *p = code;
 		size_t second;
 
-		while (seg->executable &&
-		       (p = memmem(p, seg->file_bytes - (size_t)(p - code), vmmcall, INSN_LEN))) {
+		while (seg->executable && (p = memmem(p, seg->file_bytes - (size_t)(p - code), vmmcall, INSN_LEN))) {
 			if (find_partner(code, seg->file_bytes, (size_t)(p - code), &second)) {
 				ret->gpa[0] = seg->paddr + (uint64_t)(p - code);
 				ret->gpa[1] = seg->paddr + second;

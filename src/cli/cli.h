@@ -11,15 +11,15 @@
 #include "base/err.h"
 
 enum exit_code { /* documented in nidra(1) */
-	EXIT_OK = 0,
-	EXIT_FAILED = 1,
-	EXIT_USAGE = 2,
-	EXIT_GUEST_REBOOT = 10, /* `run`: how the guest ended */
-	EXIT_GUEST_CRASH = 11,
-	EXIT_GUEST_FAILED = 12,
-	EXIT_GUEST_DESTROYED = 13,
-	EXIT_GUEST_SAVED = 14,
-	EXIT_CANCELLED = 130,
+		 EXIT_OK = 0,
+		 EXIT_FAILED = 1,
+		 EXIT_USAGE = 2,
+		 EXIT_GUEST_REBOOT = 10, /* `run`: how the guest ended */
+		 EXIT_GUEST_CRASH = 11,
+		 EXIT_GUEST_FAILED = 12,
+		 EXIT_GUEST_DESTROYED = 13,
+		 EXIT_GUEST_SAVED = 14,
+		 EXIT_CANCELLED = 130,
 };
 
 /* "nidra: ..." on stderr; returns EXIT_FAILED or EXIT_USAGE. */
@@ -49,11 +49,9 @@ int parse_flags(int argc, char **argv, const struct flag *flag, size_t n, int *r
  * A request to machine @name. 0 and the body (NULL if there is none), or a negative errno with a
  * sentence. @body is borrowed, may be NULL.
  */
-int api_call(const char *name, const char *method, const char *path, json_t *body, json_t **ret,
-	     struct err *err);
+int api_call(const char *name, const char *method, const char *path, json_t *body, json_t **ret, struct err *err);
 /* A stream: @line for every line, until it returns false or the stream ends. */
-int api_stream(const char *name, const char *path, bool (*line)(void *arg, json_t *o), void *arg,
-	       struct err *err);
+int api_stream(const char *name, const char *path, bool (*line)(void *arg, json_t *o), void *arg, struct err *err);
 
 /* ---- job.c ---- */
 
@@ -74,7 +72,6 @@ char *absolute(const char *path);
 /* cmd_every.c: checkpoints into @folder until interrupted. @every: "30s", "5m", "1h". Takes @body. */
 int checkpoint_periodically(const char *name, const char *folder, const char *every, uint32_t keep, json_t *body,
 			    const struct job_options *o);
-
 
 /* ---- spawn.c ---- */
 
@@ -105,7 +102,7 @@ int cmd_simple(int argc, char **argv); /* pause, unpause, shutdown, reboot, dest
 int cmd_suspend(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_save(int argc, char **argv); /* and checkpoint */
-int cmd_set(int argc, char **argv); /* mem-set, vcpu-set */
+int cmd_set(int argc, char **argv);  /* mem-set, vcpu-set */
 int cmd_timeline(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_image(int argc, char **argv);

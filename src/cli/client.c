@@ -118,8 +118,9 @@ static int request(const char *name, const char *method, const char *path, const
 
 	if (fd < 0)
 		return fd;
-	text = str_printf("%s %s HTTP/1.0\r\nHost: nidra\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
-			  method, path, strlen(body), body);
+	text = str_printf(
+		"%s %s HTTP/1.0\r\nHost: nidra\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n%s",
+		method, path, strlen(body), body);
 	r = text ? send_all(fd, text) : -ENOMEM;
 	r = r ?: read_head(fd, b, status);
 	return r < 0 ? no_answer(name, r, err) : take_fd(fd);
@@ -144,8 +145,7 @@ static int check_reply(long status, const struct buffer *b, json_t **ret, struct
 	return 0;
 }
 
-int api_call(const char *name, const char *method, const char *path, json_t *body, json_t **ret,
-	     struct err *err)
+int api_call(const char *name, const char *method, const char *path, json_t *body, json_t **ret, struct err *err)
 {
 	_cleanup_(buffer_fini) struct buffer b = { 0 };
 	_cleanup_free_ char *text = body ? json_dumps(body, JSON_COMPACT) : strdup("");
@@ -180,8 +180,7 @@ static bool take_lines(struct buffer *b, bool (*line)(void *arg, json_t *o), voi
 	return true;
 }
 
-int api_stream(const char *name, const char *path, bool (*line)(void *arg, json_t *o), void *arg,
-	       struct err *err)
+int api_stream(const char *name, const char *path, bool (*line)(void *arg, json_t *o), void *arg, struct err *err)
 {
 	_cleanup_(buffer_fini) struct buffer b = { 0 };
 	long status = 0;

@@ -61,7 +61,8 @@ static void check_kvm(json_t *o)
 	line(is(o, "intercepts") ? GOOD : WARN, "KVM hands Xen hypercalls over (CONFIG_KVM_XEN)",
 	     "Without it the two hypercall instructions of a guest's kernel are patched in its memory.");
 	line(is(o, "lazy") ? GOOD : WARN, "guests may be restored while they run (userfaultfd)",
-	     "Without it all memory is read first. For users: access to /dev/userfaultfd, or sysctl vm.unprivileged_userfaultfd=1.");
+	     "Without it all memory is read first. For users: access to /dev/userfaultfd, or sysctl "
+	     "vm.unprivileged_userfaultfd=1.");
 	line(is(o, "tracks_xcr0") ? GOOD : WARN, "KVM keeps guests' XSAVE state",
 	     "Guests get no XSAVE and no AVX here; this is so under some emulators.");
 }

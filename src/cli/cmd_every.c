@@ -62,8 +62,7 @@ static void retire(const char *folder, const char *name, uint32_t keep)
 	if (pattern && !glob(pattern, 0, NULL, &g)) {
 		while (second < g.gl_pathc && !begins_chain(g.gl_pathv[second]))
 			second++;
-		if (g.gl_pathc > second && g.gl_pathc - second >= keep &&
-		    image_remove(g.gl_pathv[0], true, &err) < 0)
+		if (g.gl_pathc > second && g.gl_pathc - second >= keep && image_remove(g.gl_pathv[0], true, &err) < 0)
 			fail("%s", err.msg);
 	}
 	globfree(&g);

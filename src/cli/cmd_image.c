@@ -7,8 +7,9 @@
 #include "cli/cli.h"
 #include "image/image.h"
 
-static const char *const record_names[] = { "?",	      "METADATA", "MACHINE", "VCPU", "XEN",	"XENSTORE", "REGIONS",
-					    "EXTENTS (1)", "END",	  "EXTENTS", "MAP",  "PARENT", "STANDS_FOR" };
+static const char *const record_names[] = { "?",	"METADATA", "MACHINE",	   "VCPU", "XEN",
+					    "XENSTORE", "REGIONS",  "EXTENTS (1)", "END",  "EXTENTS",
+					    "MAP",	"PARENT",   "STANDS_FOR" };
 
 static json_t *metadata(struct image_reader *r)
 {
@@ -78,8 +79,9 @@ static int info(const char *path, struct image_reader *r, bool json)
 	}
 	json_object_set_new(meta, "file",
 			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:o}", "format", IMAGE_VERSION, "bytes",
-				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes, "zero_bytes",
-				      (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents, "parents", parents(r)));
+				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes,
+				      "zero_bytes", (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents,
+				      "parents", parents(r)));
 	json_object_set_new(meta, "records", records(r));
 	json_dumpf(meta, stdout, JSON_INDENT(2));
 	puts("");

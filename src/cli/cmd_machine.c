@@ -77,14 +77,14 @@ static void print_value(const char *key, json_t *v, const char *indent)
 
 	if (json_is_object(v)) {
 		printf("%s%s:\n", indent, key);
-		json_object_foreach(v, k, inner)
-			print_value(k, inner, "  ");
+		json_object_foreach(v, k, inner) print_value(k, inner, "  ");
 	} else if (json_is_string(v)) {
 		printf("%s%-16s %s\n", indent, key, json_string_value(v));
 	} else if (json_is_integer(v) && strlen(key) > 3 && !strcmp(key + strlen(key) - 3, "_ns")) {
 		printf("%s%-16.*s %.3f s\n", indent, (int)strlen(key) - 3, key, (double)json_integer_value(v) / 1e9);
 	} else if (json_is_integer(v) && strlen(key) > 6 && !strcmp(key + strlen(key) - 6, "_bytes")) {
-		printf("%s%-16.*s %.1f MiB\n", indent, (int)strlen(key) - 6, key, (double)json_integer_value(v) / (1 << 20));
+		printf("%s%-16.*s %.1f MiB\n", indent, (int)strlen(key) - 6, key,
+		       (double)json_integer_value(v) / (1 << 20));
 	} else if (json_is_integer(v)) {
 		printf("%s%-16s %" PRId64 "\n", indent, key, (int64_t)json_integer_value(v));
 	} else {
@@ -113,11 +113,9 @@ int cmd_info(int argc, char **argv)
 		puts("");
 		return EXIT_OK;
 	}
-	json_object_foreach(o, key, v)
-		if (strcmp(key, "image_bytes"))
-			print_value(key, v, "");
-		else if (json_integer_value(v))
-			printf("%-16s %.1f MiB still in the image\n", "loading", (double)json_integer_value(v) / (1 << 20));
+	json_object_foreach(o, key, v) if (strcmp(key, "image_bytes")) print_value(key, v, "");
+	else if (json_integer_value(v))
+		printf("%-16s %.1f MiB still in the image\n", "loading", (double)json_integer_value(v) / (1 << 20));
 	return EXIT_OK;
 }
 

@@ -126,9 +126,8 @@ static int exit_code_of_end(const char *end)
 		const char *end;
 		int code;
 	} map[] = {
-		{ "poweroff", EXIT_OK },	      { "reboot", EXIT_GUEST_REBOOT },
-		{ "crash", EXIT_GUEST_CRASH },	      { "failed", EXIT_GUEST_FAILED },
-		{ "destroyed", EXIT_GUEST_DESTROYED }, { "saved", EXIT_GUEST_SAVED },
+		{ "poweroff", EXIT_OK },	 { "reboot", EXIT_GUEST_REBOOT },	{ "crash", EXIT_GUEST_CRASH },
+		{ "failed", EXIT_GUEST_FAILED }, { "destroyed", EXIT_GUEST_DESTROYED }, { "saved", EXIT_GUEST_SAVED },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)
@@ -267,10 +266,13 @@ int cmd_restore(int argc, char **argv)
 	struct job_options o = { 0 };
 	const char *name = NULL, *args[9], *fail_at = NULL;
 	const struct flag flags[] = {
-		{ "name", 'n', FLAG_STRING, &name },	     { "paused", 'p', FLAG_BOOL, &paused },
-		{ "transparent", 't', FLAG_BOOL, &transparent }, { "console", 'c', FLAG_BOOL, &console },
+		{ "name", 'n', FLAG_STRING, &name },
+		{ "paused", 'p', FLAG_BOOL, &paused },
+		{ "transparent", 't', FLAG_BOOL, &transparent },
+		{ "console", 'c', FLAG_BOOL, &console },
 		{ "eager", 'e', FLAG_BOOL, &eager },
-		{ "json", 0, FLAG_BOOL, &o.json },	     { "print-stats", 0, FLAG_BOOL, &o.print_stats },
+		{ "json", 0, FLAG_BOOL, &o.json },
+		{ "print-stats", 0, FLAG_BOOL, &o.print_stats },
 		{ "fail-at", 0, FLAG_STRING, &fail_at },
 	};
 	_cleanup_free_ char *from_image = NULL;

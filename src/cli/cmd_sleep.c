@@ -93,9 +93,12 @@ int cmd_save(int argc, char **argv)
 	uint32_t keep = 0;
 	uint32_t timeout = 0;
 	const struct flag flags[] = {
-		{ "checkpoint", 'c', FLAG_BOOL, &copy }, { "paused", 'p', FLAG_BOOL, &stay },
-		{ "force", 'f', FLAG_BOOL, &force },	 { "timeout", 't', FLAG_NUMBER, &timeout },
-		{ "fail-at", 0, FLAG_STRING, &fail_at }, { "json", 0, FLAG_BOOL, &o.json },
+		{ "checkpoint", 'c', FLAG_BOOL, &copy },
+		{ "paused", 'p', FLAG_BOOL, &stay },
+		{ "force", 'f', FLAG_BOOL, &force },
+		{ "timeout", 't', FLAG_NUMBER, &timeout },
+		{ "fail-at", 0, FLAG_STRING, &fail_at },
+		{ "json", 0, FLAG_BOOL, &o.json },
 		{ "print-stats", 0, FLAG_BOOL, &o.print_stats },
 		{ "incremental", 'i', FLAG_BOOL, &incremental },
 		{ "uncooperative", 'u', FLAG_BOOL, &uncooperative },

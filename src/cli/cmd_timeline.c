@@ -29,8 +29,8 @@ static uint64_t number(json_t *o, const char *key)
 static void add_span(struct timeline_span *s, json_t *o)
 {
 	*s = (struct timeline_span){ .name = json_string_value(json_object_get(o, "name")) ?: "?",
-				     .result = timeline_result_parse(
-					     json_string_value(json_object_get(o, "result")) ?: "") };
+				     .result = timeline_result_parse(json_string_value(json_object_get(o, "result"))
+									     ?: "") };
 	if (json_object_get(o, "start_ns"))
 		s->start_ns = number(o, "start_ns") + 1;
 	if (json_object_get(o, "end_ns"))

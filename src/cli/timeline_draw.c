@@ -98,8 +98,8 @@ static struct text duration(uint64_t ns)
 	size_t i = 0;
 
 	if (ns >= 60 * NSEC_PER_SEC) {
-		snprintf(t.s, sizeof(t.s), "%" PRIu64 " min %02" PRIu64 " s",
-			 ns / (60 * NSEC_PER_SEC), ns / NSEC_PER_SEC % 60);
+		snprintf(t.s, sizeof(t.s), "%" PRIu64 " min %02" PRIu64 " s", ns / (60 * NSEC_PER_SEC),
+			 ns / NSEC_PER_SEC % 60);
 		return t;
 	}
 	while (i + 1 < ARRAY_SIZE(row) && ns < row[i].unit)
@@ -321,8 +321,7 @@ static void paint(const struct terminal *t, struct cell *row, struct stretch s, 
 	}
 }
 
-static void put_bars(const struct terminal *t, const struct timeline_op *op,
-		     const struct timeline_span *span)
+static void put_bars(const struct terminal *t, const struct timeline_op *op, const struct timeline_span *span)
 {
 	struct cell row[CELLS_MAX] = { 0 };
 	int style = GRID;
@@ -340,8 +339,7 @@ static void put_bars(const struct terminal *t, const struct timeline_op *op,
 	escape(t, "\033[0m");
 }
 
-static void put_row(const struct terminal *t, const struct timeline_op *op,
-		    const struct timeline_span *span)
+static void put_row(const struct terminal *t, const struct timeline_op *op, const struct timeline_span *span)
 {
 	struct stretch in = entered(op, span);
 	struct text took = in.there ? duration(in.to - in.from) : (struct text){ "" };
@@ -425,8 +423,7 @@ static void draw_op(struct terminal *t, const struct timeline_op *op, unsigned i
 	put_message(t, op->message, width > 4 ? width - 4 : 1);
 }
 
-void timeline_draw_text(FILE *f, const struct timeline_op *ops, size_t n, unsigned int width,
-			bool colour)
+void timeline_draw_text(FILE *f, const struct timeline_op *ops, size_t n, unsigned int width, bool colour)
 {
 	struct layout l = layout(ops, n);
 	size_t used = 2 + l.names + 2 + DURATION_COLUMNS + (l.remarks ? l.remarks + 2 : 0);
@@ -458,21 +455,20 @@ enum {
 	SVG_LETTER = 8, /* of a name, rather wide */
 };
 
-static const char svg_style[] =
-	".page{fill:#fff}.panel{fill:#f7f8fa;stroke:#e3e6ea}"
-	"text{font:13px system-ui,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2933}"
-	".op{font-size:18px;font-weight:600}.note,.axis,.off{fill:#6b7785}.axis{font-size:11px}"
-	".took{text-anchor:end;font-variant-numeric:tabular-nums}.grid{stroke:#dfe3e8}"
-	".done{fill:#2f7fd1}.running{fill:#1aa3a3}.failed{fill:#d13b3b}.cancelled{fill:#c27c0e}"
-	".timed-out{fill:#a83fa0}.undone{fill:#a9c4e2}.not-run{fill:#6b7785}"
-	".undo{fill:url(#undo)}.stripe{stroke:#c27c0e}.undo-edge{fill:none;stroke:#c27c0e}"
-	"text.undone{fill:#9a6206}text.done{fill:#2569ae}"
-	"@media(prefers-color-scheme:dark){.page{fill:#14171b}"
-	".panel{fill:#1c2026;stroke:#2c323a}text{fill:#e4e8ed}.note,.axis,.off{fill:#929dab}"
-	".grid{stroke:#2e353e}.done{fill:#4a9bea}.running{fill:#33c2c2}.failed{fill:#ef6363}"
-	".cancelled{fill:#e0a03c}.timed-out{fill:#cf74c8}.undone{fill:#3d5a7a}"
-	".not-run{fill:#929dab}.stripe,.undo-edge{stroke:#e0a03c}"
-	"text.undone{fill:#e0a03c}text.done{fill:#6fb1f0}}";
+static const char svg_style[] = ".page{fill:#fff}.panel{fill:#f7f8fa;stroke:#e3e6ea}"
+				"text{font:13px system-ui,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#1f2933}"
+				".op{font-size:18px;font-weight:600}.note,.axis,.off{fill:#6b7785}.axis{font-size:11px}"
+				".took{text-anchor:end;font-variant-numeric:tabular-nums}.grid{stroke:#dfe3e8}"
+				".done{fill:#2f7fd1}.running{fill:#1aa3a3}.failed{fill:#d13b3b}.cancelled{fill:#c27c0e}"
+				".timed-out{fill:#a83fa0}.undone{fill:#a9c4e2}.not-run{fill:#6b7785}"
+				".undo{fill:url(#undo)}.stripe{stroke:#c27c0e}.undo-edge{fill:none;stroke:#c27c0e}"
+				"text.undone{fill:#9a6206}text.done{fill:#2569ae}"
+				"@media(prefers-color-scheme:dark){.page{fill:#14171b}"
+				".panel{fill:#1c2026;stroke:#2c323a}text{fill:#e4e8ed}.note,.axis,.off{fill:#929dab}"
+				".grid{stroke:#2e353e}.done{fill:#4a9bea}.running{fill:#33c2c2}.failed{fill:#ef6363}"
+				".cancelled{fill:#e0a03c}.timed-out{fill:#cf74c8}.undone{fill:#3d5a7a}"
+				".not-run{fill:#929dab}.stripe,.undo-edge{stroke:#e0a03c}"
+				"text.undone{fill:#e0a03c}text.done{fill:#6fb1f0}}";
 
 struct svg {
 	FILE *f;
@@ -505,12 +501,11 @@ static void svg_text(FILE *f, unsigned int x, unsigned int y, const char *class,
 
 static unsigned int svg_x10(const struct svg *v, uint64_t ns)
 {
-	return v->left * 10 +
-	       (unsigned int)((double)ns / (double)v->length * (v->right - v->left) * 10 + 0.5);
+	return v->left * 10 + (unsigned int)((double)ns / (double)v->length * (v->right - v->left) * 10 + 0.5);
 }
 
-static void svg_bar(const struct svg *v, struct stretch s, unsigned int y, const char *class,
-		    const char *name, const char *what)
+static void svg_bar(const struct svg *v, struct stretch s, unsigned int y, const char *class, const char *name,
+		    const char *what)
 {
 	unsigned int from, width;
 
@@ -522,14 +517,12 @@ static void svg_bar(const struct svg *v, struct stretch s, unsigned int y, const
 	fprintf(v->f,
 		"<rect x=\"%u.%u\" y=\"%u\" width=\"%u.%u\" height=\"%d\" rx=\"%d\" "
 		"class=\"%s\"><title>",
-		from / 10, from % 10, y, width / 10, width % 10, SVG_BAR, width < 60 ? 1 : 3,
-		class);
+		from / 10, from % 10, y, width / 10, width % 10, SVG_BAR, width < 60 ? 1 : 3, class);
 	put_xml(v->f, name, strlen(name));
 	fprintf(v->f, ": %s %s</title></rect>\n", what, duration(s.to - s.from).s);
 }
 
-static void svg_row(const struct svg *v, const struct timeline_op *op,
-		    const struct timeline_span *span, unsigned int y)
+static void svg_row(const struct svg *v, const struct timeline_op *op, const struct timeline_span *span, unsigned int y)
 {
 	struct stretch in = entered(op, span), back = undone(op, span);
 	const char *class = results[span->result].name;
@@ -550,9 +543,8 @@ static void svg_axis(const struct svg *v, unsigned int top, unsigned int bottom)
 		unsigned int x = svg_x10(v, tick) / 10;
 
 		fprintf(v->f, "<path d=\"M%u.5 %uV%u\" class=\"grid\"/>\n", x, top, bottom + 4);
-		fprintf(v->f,
-			"<text x=\"%u\" y=\"%u\" class=\"axis\" text-anchor=\"middle\">%s</text>\n",
-			x, bottom + 18, tick_label(tick).s);
+		fprintf(v->f, "<text x=\"%u\" y=\"%u\" class=\"axis\" text-anchor=\"middle\">%s</text>\n", x,
+			bottom + 18, tick_label(tick).s);
 	}
 }
 
@@ -571,8 +563,7 @@ static unsigned int panel_height(const struct timeline_op *op)
 {
 	unsigned int lines = message_lines(op->message);
 
-	return SVG_HEAD + (unsigned int)op->n * SVG_ROW + SVG_FOOT +
-	       (lines ? lines * SVG_LINE + 8 : 0);
+	return SVG_HEAD + (unsigned int)op->n * SVG_ROW + SVG_FOOT + (lines ? lines * SVG_LINE + 8 : 0);
 }
 
 static void svg_message(const struct svg *v, const char *s, const char *class, unsigned int y)
@@ -599,8 +590,7 @@ static void svg_head(const struct svg *v, const struct timeline_op *op, unsigned
 		put_xml(v->f, op->note, strlen(op->note));
 		fputs("</tspan>", v->f);
 	}
-	fprintf(v->f,
-		"</text>\n<text x=\"%d\" y=\"%u\" class=\"%s\" text-anchor=\"end\">%s</text>\n",
+	fprintf(v->f, "</text>\n<text x=\"%d\" y=\"%u\" class=\"%s\" text-anchor=\"end\">%s</text>\n",
 		SVG_WIDTH - 2 * SVG_MARGIN, y, results[op->result].name, summary(op).s);
 }
 

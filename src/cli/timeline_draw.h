@@ -46,8 +46,7 @@ struct timeline_op {
 };
 
 /* @width: columns of the terminal (80 if 0). @colour: with escape sequences. */
-void timeline_draw_text(FILE *f, const struct timeline_op *ops, size_t n, unsigned int width,
-			bool colour);
+void timeline_draw_text(FILE *f, const struct timeline_op *ops, size_t n, unsigned int width, bool colour);
 void timeline_draw_svg(FILE *f, const struct timeline_op *ops, size_t n);
 
 #endif

@@ -143,11 +143,16 @@ static const struct {
 	const char *xl, *ours;
 	enum kind kind;
 } keys[] = {
-	{ "name", "name", KEY_STRING },		  { "uuid", "uuid", KEY_STRING },
-	{ "kernel", "kernel", KEY_PATH },	  { "ramdisk", "initrd", KEY_PATH },
-	{ "cmdline", "cmdline", KEY_STRING },	  { "memory", "memory_mib", KEY_NUMBER },
-	{ "vcpus", "vcpus", KEY_NUMBER },	  { "maxvcpus", "maxvcpus", KEY_NUMBER },
-	{ "on_poweroff", "on_poweroff", KEY_ACTION }, { "on_reboot", "on_reboot", KEY_ACTION },
+	{ "name", "name", KEY_STRING },
+	{ "uuid", "uuid", KEY_STRING },
+	{ "kernel", "kernel", KEY_PATH },
+	{ "ramdisk", "initrd", KEY_PATH },
+	{ "cmdline", "cmdline", KEY_STRING },
+	{ "memory", "memory_mib", KEY_NUMBER },
+	{ "vcpus", "vcpus", KEY_NUMBER },
+	{ "maxvcpus", "maxvcpus", KEY_NUMBER },
+	{ "on_poweroff", "on_poweroff", KEY_ACTION },
+	{ "on_reboot", "on_reboot", KEY_ACTION },
 	{ "on_crash", "on_crash", KEY_ACTION },
 };
 
@@ -188,8 +193,8 @@ static void make_cmdline(json_t *in, json_t *out)
 {
 	const char *root = json_string_value(json_object_get(in, "root"));
 	const char *extra = json_string_value(json_object_get(in, "extra"));
-	_cleanup_free_ char *line = str_printf("%s%s%s%s", root ? "root=" : "", root ?: "", root && extra ? " " : "",
-					       extra ?: "");
+	_cleanup_free_ char *line =
+		str_printf("%s%s%s%s", root ? "root=" : "", root ?: "", root && extra ? " " : "", extra ?: "");
 
 	if (!json_object_get(out, "cmdline") && line && *line)
 		json_object_set_new(out, "cmdline", json_string(line));
@@ -213,7 +218,8 @@ int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ign
 	int r = parse_all(&s, in);
 
 	r = r ?: check_type(in, &s);
-	json_object_foreach(in, key, v) {
+	json_object_foreach(in, key, v)
+	{
 		size_t i = 0, h = 0;
 
 		while (i < ARRAY_SIZE(keys) && strcmp(keys[i].xl, key))

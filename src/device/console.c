@@ -21,8 +21,8 @@ struct console {
 	int fd;
 
 	pthread_mutex_t lock;
-	char *log; /* circular */
-	uint64_t log_end; /* stream position behind the newest byte */
+	char *log;		 /* circular */
+	uint64_t log_end;	 /* stream position behind the newest byte */
 	char input[INPUT_BYTES]; /* typed, not yet in the ring */
 	size_t input_len;
 };

@@ -91,8 +91,8 @@ static int check_name(const char *name, struct err *err)
 
 	for (const char *p = name; good && *p; p++)
 		good = isalnum((unsigned char)*p) || strchr("-_.", *p);
-	return good ? 0 :
-		      err_set(err, -EINVAL,
+	return good ? 0
+		    : err_set(err, -EINVAL,
 			      "name \"%.80s\": up to %d letters, digits, - _ . are possible, the first "
 			      "one a letter or digit",
 			      name ? name : "", GUEST_NAME_MAX);
@@ -104,8 +104,7 @@ static int check_uuid(struct guest_config *c, struct err *err)
 	uuid_t u;
 
 	if (c->uuid)
-		return uuid_parse(c->uuid, u) ? err_set(err, -EINVAL, "uuid \"%.80s\" is not a UUID", c->uuid) :
-						0;
+		return uuid_parse(c->uuid, u) ? err_set(err, -EINVAL, "uuid \"%.80s\" is not a UUID", c->uuid) : 0;
 	uuid_generate(u);
 	uuid_unparse_lower(u, text);
 	c->uuid = strdup(text);
@@ -128,8 +127,8 @@ int guest_config_check(struct guest_config *c, struct err *err)
 		return err_set(err, -EINVAL, "memory %u MiB: %u to %u MiB are possible", c->memory_mib,
 			       GUEST_MEMORY_MIN_MIB, GUEST_MEMORY_MAX_MIB);
 	if (!c->vcpus || c->maxvcpus > GUEST_VCPUS_MAX)
-		return err_set(err, -EINVAL, "vcpus %u: 1 to %u are possible",
-			       c->vcpus ? c->maxvcpus : c->vcpus, GUEST_VCPUS_MAX);
+		return err_set(err, -EINVAL, "vcpus %u: 1 to %u are possible", c->vcpus ? c->maxvcpus : c->vcpus,
+			       GUEST_VCPUS_MAX);
 	if (c->vcpus > c->maxvcpus)
 		return err_set(err, -EINVAL, "vcpus %u is more than maxvcpus %u", c->vcpus, c->maxvcpus);
 	if (c->domid >= 0x7ff0)
@@ -139,11 +138,10 @@ int guest_config_check(struct guest_config *c, struct err *err)
 
 char *guest_config_to_json(const struct guest_config *c)
 {
-	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s}", "name",
-			      c->name, "uuid", c->uuid, "kernel", c->kernel, "initrd", c->initrd,
-			      "cmdline", c->cmdline, "memory_mib", (int)c->memory_mib, "vcpus",
-			      (int)c->vcpus, "maxvcpus", (int)c->maxvcpus, "domid", (int)c->domid,
-			      "on_poweroff", actions[c->on_poweroff], "on_reboot",
+	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s}", "name", c->name,
+			      "uuid", c->uuid, "kernel", c->kernel, "initrd", c->initrd, "cmdline", c->cmdline,
+			      "memory_mib", (int)c->memory_mib, "vcpus", (int)c->vcpus, "maxvcpus", (int)c->maxvcpus,
+			      "domid", (int)c->domid, "on_poweroff", actions[c->on_poweroff], "on_reboot",
 			      actions[c->on_reboot], "on_crash", actions[c->on_crash], "transport",
 			      transports[c->transport]);
 	char *s = o ? json_dumps(o, JSON_COMPACT) : NULL;
@@ -175,18 +173,18 @@ static int get_action(const char *key, json_t *v, enum guest_action *ret, struct
 {
 	const char *s = json_string_value(v);
 
-	return s && guest_action_parse(s, ret) == 0 ?
-		       0 :
-		       err_set(err, -EINVAL, "%s: destroy, restart or preserve is wanted", key);
+	return s && guest_action_parse(s, ret) == 0
+		       ? 0
+		       : err_set(err, -EINVAL, "%s: destroy, restart or preserve is wanted", key);
 }
 
 static int get_transport(const char *key, json_t *v, enum guest_transport *ret, struct err *err)
 {
 	const char *s = json_string_value(v);
 
-	return s && guest_transport_parse(s, ret) == 0 ?
-		       0 :
-		       err_set(err, -EINVAL, "%s: auto, intercept or thunks is wanted", key);
+	return s && guest_transport_parse(s, ret) == 0
+		       ? 0
+		       : err_set(err, -EINVAL, "%s: auto, intercept or thunks is wanted", key);
 }
 
 static int get_domid(const char *key, json_t *v, uint16_t *ret, struct err *err)
@@ -243,7 +241,8 @@ int guest_config_from_json(const char *json, size_t len, struct guest_config *re
 		json_decref(o);
 		return err_set(err, -EINVAL, "the configuration is not a JSON object: %.100s", at.text);
 	}
-	json_object_foreach(o, key, v) {
+	json_object_foreach(o, key, v)
+	{
 		r = get_key(&c, key, v, err);
 		if (r < 0)
 			break;

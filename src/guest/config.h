@@ -23,12 +23,12 @@ enum guest_transport {
 
 struct guest_config {
 	char *name;
-	char *uuid; /* 36 characters; NULL: made up by guest_config_check() */
+	char *uuid;			 /* 36 characters; NULL: made up by guest_config_check() */
 	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
 	uint32_t memory_mib;
-	uint32_t vcpus; /* that the guest starts with */
+	uint32_t vcpus;	   /* that the guest starts with */
 	uint32_t maxvcpus; /* that it can have plugged in; 0: as vcpus */
-	uint16_t domid; /* as the guest sees it; 0: 1 */
+	uint16_t domid;	   /* as the guest sees it; 0: 1 */
 	enum guest_action on_poweroff, on_reboot, on_crash;
 	enum guest_transport transport;
 };

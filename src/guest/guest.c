@@ -18,7 +18,7 @@
 #include "xen/control.h"
 #include "xen/domain.h"
 
-#define DEBUG_PORT 0xe9
+#define DEBUG_PORT	0xe9
 #define PARK_TIMEOUT_NS (30 * NSEC_PER_SEC)
 
 struct guest {
@@ -40,8 +40,7 @@ struct guest {
 };
 
 static const char *const state_names[] = { "built", "running", "paused", "suspended", "ended" };
-static const char *const end_names[] = { "",	     "poweroff", "reboot", "crash",
-					 "failed",   "saved",	 "destroyed" };
+static const char *const end_names[] = { "", "poweroff", "reboot", "crash", "failed", "saved", "destroyed" };
 
 const char *guest_state_name(enum guest_state s)
 {
@@ -269,8 +268,7 @@ static int build_machine(struct guest *g, struct err *err)
 	int r = machine_new(&config, &ops, &g->machine, err);
 
 	if (r == 0 && g->config.transport == GUEST_TRANSPORT_INTERCEPT && !machine_intercepts(g->machine))
-		return err_set(err, -EOPNOTSUPP,
-			       "transport intercept: this host's KVM has no CONFIG_KVM_XEN");
+		return err_set(err, -EOPNOTSUPP, "transport intercept: this host's KVM has no CONFIG_KVM_XEN");
 	return r;
 }
 
@@ -288,8 +286,8 @@ static int build_domain(struct guest *g, struct err *err)
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }
 
-int guest_new(const struct guest_config *config, const struct guest_observer *observer,
-	      struct guest **ret_guest, struct err *err)
+int guest_new(const struct guest_config *config, const struct guest_observer *observer, struct guest **ret_guest,
+	      struct err *err)
 {
 	_cleanup_(guest_freep) struct guest *g = calloc(1, sizeof(*g));
 	int r;
@@ -318,8 +316,7 @@ int guest_new(const struct guest_config *config, const struct guest_observer *ob
 static int patch_thunks(struct guest *g, struct err *err)
 {
 	struct xen_transport_state *t = xen_transport(g->domain);
-	struct boot_thunks thunks = { .found = t->thunks_found,
-				      .gpa = { t->thunk_gpa[0], t->thunk_gpa[1] } };
+	struct boot_thunks thunks = { .found = t->thunks_found, .gpa = { t->thunk_gpa[0], t->thunk_gpa[1] } };
 	int r;
 
 	if (machine_intercepts(g->machine) || !t->thunks_found || t->thunks_patched)
@@ -423,8 +420,8 @@ const struct guest_config *guest_config(const struct guest *g)
 
 static int refuse_state(struct guest *g, const char *what, struct err *err)
 {
-	return err_set(err, -EINVAL, "%s is %s and cannot be %s", g->config.name,
-		       guest_state_name(guest_state(g)), what);
+	return err_set(err, -EINVAL, "%s is %s and cannot be %s", g->config.name, guest_state_name(guest_state(g)),
+		       what);
 }
 
 int guest_run(struct guest *g, struct err *err)
@@ -474,16 +471,15 @@ void guest_destroy(struct guest *g)
 int guest_set_memory(struct guest *g, uint32_t target_mib, struct err *err)
 {
 	if (target_mib < GUEST_MEMORY_MIN_MIB || target_mib > g->config.memory_mib)
-		return err_set(err, -EINVAL, "memory %u MiB: %s can have %u to %u", target_mib,
-			       g->config.name, GUEST_MEMORY_MIN_MIB, g->config.memory_mib);
+		return err_set(err, -EINVAL, "memory %u MiB: %s can have %u to %u", target_mib, g->config.name,
+			       GUEST_MEMORY_MIN_MIB, g->config.memory_mib);
 	return xen_control_set_memory(g->domain, target_mib * MIB, err);
 }
 
 int guest_set_vcpus(struct guest *g, uint32_t n, struct err *err)
 {
 	if (!n || n > g->config.maxvcpus)
-		return err_set(err, -EINVAL, "vcpus %u: %s can have 1 to %u", n, g->config.name,
-			       g->config.maxvcpus);
+		return err_set(err, -EINVAL, "vcpus %u: %s can have 1 to %u", n, g->config.name, g->config.maxvcpus);
 	return xen_control_set_vcpus(g->domain, n, err);
 }
 

@@ -25,7 +25,7 @@ struct image_reader;
 struct image_region;
 
 enum guest_state {
-	GUEST_BUILT,	 /* exists, no instruction executed yet */
+	GUEST_BUILT, /* exists, no instruction executed yet */
 	GUEST_RUNNING,
 	GUEST_PAUSED,	 /* vCPUs stopped, the guest was not told */
 	GUEST_SUSPENDED, /* the guest sleeps in its suspend hypercall */
@@ -37,8 +37,8 @@ enum guest_end {
 	GUEST_END_POWEROFF,
 	GUEST_END_REBOOT,
 	GUEST_END_CRASH,
-	GUEST_END_FAILED,    /* KVM cannot run it (triple fault, emulation failure) */
-	GUEST_END_SAVED,     /* it lives on in an image */
+	GUEST_END_FAILED, /* KVM cannot run it (triple fault, emulation failure) */
+	GUEST_END_SAVED,  /* it lives on in an image */
 	GUEST_END_DESTROYED,
 };
 
@@ -52,8 +52,8 @@ struct guest_observer {
 };
 
 /* Builds the machine without content. */
-int guest_new(const struct guest_config *config, const struct guest_observer *observer,
-	      struct guest **ret_guest, struct err *err);
+int guest_new(const struct guest_config *config, const struct guest_observer *observer, struct guest **ret_guest,
+	      struct err *err);
 /* Loads the kernel and makes the machine ready to execute its first instruction. */
 int guest_load_kernel(struct guest *g, struct err *err);
 /* Ends the vCPU threads and frees all. */
@@ -73,22 +73,22 @@ int guest_set_memory(struct guest *g, uint32_t target_mib, struct err *err);
 /* vCPUs 0..n-1 on, the others off, by xenstore cpu/N/availability. */
 int guest_set_vcpus(struct guest *g, uint32_t n, struct err *err);
 
-enum guest_state guest_state(const struct guest *g);  /* any thread */
-enum guest_end guest_end(const struct guest *g);      /* any thread */
+enum guest_state guest_state(const struct guest *g); /* any thread */
+enum guest_end guest_end(const struct guest *g);     /* any thread */
 const struct guest_config *guest_config(const struct guest *g);
 
 struct guest_info {
 	enum guest_state state;
 	enum guest_end end;
-	uint64_t cpu_time_ns;	  /* of all vCPU threads */
-	uint64_t running_ns;	  /* guest system time (Xen time) */
-	uint64_t memory_bytes;	  /* RAM the guest owns now (less what it ballooned out) */
-	uint64_t resident_bytes;  /* of that, backed by host memory */
-	uint64_t image_bytes;	  /* of that, still in the image that it was restored from */
+	uint64_t cpu_time_ns;	 /* of all vCPU threads */
+	uint64_t running_ns;	 /* guest system time (Xen time) */
+	uint64_t memory_bytes;	 /* RAM the guest owns now (less what it ballooned out) */
+	uint64_t resident_bytes; /* of that, backed by host memory */
+	uint64_t image_bytes;	 /* of that, still in the image that it was restored from */
 	uint32_t vcpus_online;
-	bool sleeps;		  /* the guest's kernel has announced control/feature-suspend */
-	const char *transport;	  /* "intercept", "thunks", "page" */
-	uint32_t wakes;		  /* how often it was restored from an image */
+	bool sleeps;	       /* the guest's kernel has announced control/feature-suspend */
+	const char *transport; /* "intercept", "thunks", "page" */
+	uint32_t wakes;	       /* how often it was restored from an image */
 };
 void guest_get_info(struct guest *g, struct guest_info *ret); /* any thread */
 

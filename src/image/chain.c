@@ -83,8 +83,8 @@ static int open_parents(struct image_reader *r, struct err *err)
 	while (r->file[r->files - 1]->parent) {
 		const struct image_file *f = r->file[r->files - 1];
 		struct image_file *parent;
-		int e = r->files < IMAGE_FILES_MAX ? open_parent(f, &parent, err) :
-						     err_set(err, -EBADMSG, "%s has more than %u parents",
+		int e = r->files < IMAGE_FILES_MAX ? open_parent(f, &parent, err)
+						   : err_set(err, -EBADMSG, "%s has more than %u parents",
 							     r->file[0]->name, IMAGE_FILES_MAX);
 
 		if (e < 0)
@@ -158,8 +158,8 @@ static int cut_region(struct image_reader *r, size_t *cap, const struct image_re
 	int e = 0;
 
 	for (uint64_t i = 0, n; i < pages && e == 0; i += n) {
-		for (n = 1; table[i] && i + n < pages && table[i + n] == table[i] + n &&
-			    table[i + n] >> 8 == table[i] >> 8;
+		for (n = 1;
+		     table[i] && i + n < pages && table[i + n] == table[i] + n && table[i + n] >> 8 == table[i] >> 8;
 		     n++)
 			;
 		if (table[i])

@@ -88,12 +88,14 @@ static int copy_records(struct fold *f, struct err *err)
 		if (rec->type == IMAGE_REC_STANDS_FOR)
 			bytes_put(&ids, rec + 1, rec->len);
 		if (is_kept(rec->type))
-			r = image_writer_record(f->writer, rec->type, rec->instance, rec->flags, rec + 1, rec->len, err);
+			r = image_writer_record(f->writer, rec->type, rec->instance, rec->flags, rec + 1, rec->len,
+						err);
 	}
 	if (r == 0 && ids.failed)
 		r = err_errno(err, -ENOMEM, "fold");
-	return r ?: image_writer_record(f->writer, IMAGE_REC_STANDS_FOR, 0, IMAGE_RECORD_FLAG_OPTIONAL, ids.buf,
-					ids.len, err);
+	return r
+		       ?: image_writer_record(f->writer, IMAGE_REC_STANDS_FOR, 0, IMAGE_RECORD_FLAG_OPTIONAL, ids.buf,
+					      ids.len, err);
 }
 
 static int write_window(struct fold *f, uint64_t first_page, struct err *err)

@@ -8,14 +8,14 @@
 
 #include <stdint.h>
 
-#define IMAGE_MAGIC	  "NIDRAIMG"
-#define IMAGE_VERSION	  2
-#define IMAGE_HEADER_LEN  64
-#define IMAGE_DATA_OFFSET 4096 /* extents begin here; zeros between it and the header */
-#define IMAGE_ALIGN	  4096
-#define IMAGE_EXTENT_MAX  (1u << 20) /* of memory in one extent */
-#define IMAGE_RECORDS_MAX (256u << 20) /* bytes of all records together */
-#define IMAGE_RECORD_FLAG_OPTIONAL 1u  /* a reader that does not know the type skips it */
+#define IMAGE_MAGIC		   "NIDRAIMG"
+#define IMAGE_VERSION		   2
+#define IMAGE_HEADER_LEN	   64
+#define IMAGE_DATA_OFFSET	   4096 /* extents begin here; zeros between it and the header */
+#define IMAGE_ALIGN		   4096
+#define IMAGE_EXTENT_MAX	   (1u << 20)	/* of memory in one extent */
+#define IMAGE_RECORDS_MAX	   (256u << 20) /* bytes of all records together */
+#define IMAGE_RECORD_FLAG_OPTIONAL 1u		/* a reader that does not know the type skips it */
 
 struct image_digest {
 	uint8_t b[16]; /* XXH3-128 in its canonical (big endian) form */
@@ -33,10 +33,10 @@ struct image_header {
 	char magic[8];
 	uint32_t version;
 	uint32_t header_len;
-	uint64_t required;	 /* enum image_feature */
-	uint64_t optional;	 /* features that may be ignored; none so far */
-	uint64_t records_offset; /* behind the extents */
-	uint64_t file_len;	 /* of the whole file */
+	uint64_t required;	    /* enum image_feature */
+	uint64_t optional;	    /* features that may be ignored; none so far */
+	uint64_t records_offset;    /* behind the extents */
+	uint64_t file_len;	    /* of the whole file */
 	struct image_digest digest; /* of the bytes before it */
 };
 _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_LEN, "header");
@@ -44,15 +44,15 @@ _Static_assert(sizeof(struct image_header) == IMAGE_HEADER_LEN, "header");
 enum image_record_type {
 	IMAGE_REC_METADATA = 1, /* JSON */
 	IMAGE_REC_MACHINE = 2,
-	IMAGE_REC_VCPU = 3,	/* one per vCPU: instance */
+	IMAGE_REC_VCPU = 3, /* one per vCPU: instance */
 	IMAGE_REC_XEN = 4,
 	IMAGE_REC_XENSTORE = 5,
-	IMAGE_REC_REGIONS = 6,	  /* struct image_region_entry[] */
-	IMAGE_REC_EXTENTS_V1 = 7, /* version 1: struct image_extent_v1[], by rising gpa */
-	IMAGE_REC_END = 8,	  /* struct image_digest of the digests of all records before it: the image's id */
-	IMAGE_REC_EXTENTS = 9,	  /* struct image_extent[], by rising offset */
-	IMAGE_REC_MAP = 10,	  /* struct image_run[], by rising gpa */
-	IMAGE_REC_PARENT = 11,	  /* struct image_parent, then its name */
+	IMAGE_REC_REGIONS = 6,	   /* struct image_region_entry[] */
+	IMAGE_REC_EXTENTS_V1 = 7,  /* version 1: struct image_extent_v1[], by rising gpa */
+	IMAGE_REC_END = 8,	   /* struct image_digest of the digests of all records before it: the image's id */
+	IMAGE_REC_EXTENTS = 9,	   /* struct image_extent[], by rising offset */
+	IMAGE_REC_MAP = 10,	   /* struct image_run[], by rising gpa */
+	IMAGE_REC_PARENT = 11,	   /* struct image_parent, then its name */
 	IMAGE_REC_STANDS_FOR = 12, /* struct image_digest[]: ids of images that this one has the memory and state of */
 	IMAGE_REC_LAST = IMAGE_REC_STANDS_FOR,
 };
@@ -62,7 +62,7 @@ struct image_record {
 	uint32_t instance;
 	uint32_t flags;
 	uint32_t zero;
-	uint64_t len; /* of the body; padded with zeros to 8 */
+	uint64_t len;		    /* of the body; padded with zeros to 8 */
 	struct image_digest digest; /* of the 24 bytes before it, and the body */
 };
 _Static_assert(sizeof(struct image_record) == 40, "record");

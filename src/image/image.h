@@ -51,8 +51,8 @@ struct image_writer;
 struct image_options {
 	bool replace; /* an existing file; else -EEXIST */
 	enum image_codec codec;
-	int level; /* 0: the codec's default */
-	const char *parent; /* what is not written is as in this image; NULL: is zero */
+	int level;			      /* 0: the codec's default */
+	const char *parent;		      /* what is not written is as in this image; NULL: is zero */
 	const struct image_digest *parent_id; /* NULL: whatever it is */
 };
 
@@ -62,8 +62,8 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 void image_writer_free(struct image_writer *w);
 DEFINE_CLEANUP(struct image_writer *, image_writer_free)
 
-int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags,
-			const void *body, size_t len, struct err *err);
+int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags, const void *body,
+			size_t len, struct err *err);
 /* Which memory there is. Once, and first. */
 int image_writer_regions(struct image_writer *w, const struct image_region *region, size_t n, struct err *err);
 
@@ -111,8 +111,7 @@ void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
  * written there.
  */
 int image_reader_memory(struct image_reader *r, const struct image_region *region, size_t n,
-			const struct image_progress *progress, struct image_stats *ret,
-			struct err *err);
+			const struct image_progress *progress, struct image_stats *ret, struct err *err);
 /*
  * The same while the guest runs already: memory comes when it is touched, and the rest in the
  * background. A touch of what cannot be read, or was altered, is never answered: @failed must

@@ -154,8 +154,8 @@ static int check_runs(struct image_file *f, struct err *err)
 
 		if (!run->pages || run->gpa % PAGE || run->gpa < gpa || run->zero || !region_of(f, run))
 			return image_bad(f, err, "its memory index makes no sense");
-		if (zeros ? run->first || !f->parent :
-			    run->extent >= f->extents || run->first >= f->extent[run->extent].pages ||
+		if (zeros ? run->first || !f->parent
+			  : run->extent >= f->extents || run->first >= f->extent[run->extent].pages ||
 				    run->pages > f->extent[run->extent].pages - run->first)
 			return image_bad(f, err, "its memory index makes no sense");
 		gpa = run->gpa + run->pages * PAGE;

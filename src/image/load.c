@@ -140,9 +140,9 @@ int image_same_regions(const struct image_reader *r, const struct image_region *
 		for (size_t k = 0; k < f->regions; k++)
 			found += f->region[k].kind == region[i].kind && f->region[k].gpa == region[i].gpa &&
 				 f->region[k].bytes == region[i].bytes;
-	return found == n && n == f->regions ? 0 :
-					       err_set(err, -EBADMSG, "%s: its memory is not laid out as this machine's",
-						       f->name);
+	return found == n && n == f->regions
+		       ? 0
+		       : err_set(err, -EBADMSG, "%s: its memory is not laid out as this machine's", f->name);
 }
 
 int image_reader_memory(struct image_reader *r, const struct image_region *region, size_t n,

@@ -26,8 +26,8 @@
 
 /* Extents closer than this are registered as one range: a range costs a VMA. What lies between is
  * filled with zeros on demand. */
-#define GAP_MIN	    (UINT64_C(2) << 20)
-#define POLITE_NS   (2 * NSEC_PER_MSEC)	  /* after a touch the prefetcher lets others go first */
+#define GAP_MIN	     (UINT64_C(2) << 20)
+#define POLITE_NS    (2 * NSEC_PER_MSEC)  /* after a touch the prefetcher lets others go first */
 #define IMPATIENT_NS (50 * NSEC_PER_MSEC) /* but no longer than this for one extent */
 
 enum { ABSENT, LOADING, LOADED };

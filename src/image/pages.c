@@ -14,8 +14,8 @@
 #include "image/codec.h"
 #include "image/writer.h"
 
-#define PAGE	     ((uint64_t)IMAGE_ALIGN)
-#define CHUNK_PAGES  UINT64_C(2048) /* one piece of work */
+#define PAGE	    ((uint64_t)IMAGE_ALIGN)
+#define CHUNK_PAGES UINT64_C(2048) /* one piece of work */
 /* A page that is touched in a lazy restore brings its whole extent. */
 #define EXTENT_PAGES (1u << PLACE_BITS)
 #define WORDS	     (IMAGE_ALIGN / sizeof(uint64_t))

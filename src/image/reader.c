@@ -42,16 +42,15 @@ static int check_header(struct image_file *f, const struct image_header *h, uint
 	if (!image_digest_equal(&digest, &h->digest))
 		return BAD(f, err, "its header was altered");
 	if (h->required & ~(uint64_t)(h->version == 1 ? 0 : IMAGE_FEATURES))
-		return err_set(err, -EOPNOTSUPP,
-			       "%s needs features that this nidra does not know (bits 0x%" PRIx64 ")", f->name,
-			       h->required & ~(uint64_t)(h->version == 1 ? 0 : IMAGE_FEATURES));
+		return err_set(err, -EOPNOTSUPP, "%s needs features that this nidra does not know (bits 0x%" PRIx64 ")",
+			       f->name, h->required & ~(uint64_t)(h->version == 1 ? 0 : IMAGE_FEATURES));
 	if (!h->version || h->header_len != IMAGE_HEADER_LEN)
 		return BAD(f, err, "its header makes no sense");
 	if (h->file_len != size)
 		return err_set(err, -EBADMSG, "%s is damaged: it has %" PRIu64 " bytes of %" PRIu64, f->name, size,
 			       h->file_len);
-	if (h->records_offset < IMAGE_DATA_OFFSET || h->records_offset % IMAGE_ALIGN ||
-	    h->records_offset > size || size - h->records_offset > IMAGE_RECORDS_MAX)
+	if (h->records_offset < IMAGE_DATA_OFFSET || h->records_offset % IMAGE_ALIGN || h->records_offset > size ||
+	    size - h->records_offset > IMAGE_RECORDS_MAX)
 		return BAD(f, err, "its header makes no sense");
 	return 0;
 }
@@ -120,8 +119,7 @@ static bool known(uint32_t type)
 	return type >= IMAGE_REC_METADATA && type <= IMAGE_REC_LAST;
 }
 
-static int check_record(struct image_file *f, size_t left, const struct image_record *rec,
-			struct err *err)
+static int check_record(struct image_file *f, size_t left, const struct image_record *rec, struct err *err)
 {
 	struct image_digest digest;
 

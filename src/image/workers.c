@@ -62,9 +62,8 @@ static void work_and_tell(struct pool *p, void *scratch)
 	struct err err = { 0 };
 
 	do {
-		int r = w->progress && w->progress->step ?
-				w->progress->step(w->progress->arg, w->done, w->total, &err) :
-				0;
+		int r = w->progress && w->progress->step ? w->progress->step(w->progress->arg, w->done, w->total, &err)
+							 : 0;
 
 		if (r < 0) {
 			fail(p, r, &err);

@@ -113,8 +113,8 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	return 0;
 }
 
-int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags,
-			const void *body, size_t len, struct err *err)
+int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags, const void *body,
+			size_t len, struct err *err)
 {
 	static const uint8_t zeros[8];
 	struct image_record head = { .type = type, .instance = instance, .flags = flags, .len = len };
@@ -172,9 +172,9 @@ static uint64_t features(const struct image_writer *w)
 	uint64_t f = w->parent ? IMAGE_FEATURE_PARENT : 0;
 
 	for (size_t i = 0; i < w->extents; i++)
-		f |= w->extent[i].codec == IMAGE_CODEC_ZSTD ? IMAGE_FEATURE_ZSTD :
-		     w->extent[i].codec == IMAGE_CODEC_LZ4  ? IMAGE_FEATURE_LZ4 :
-							      0;
+		f |= w->extent[i].codec == IMAGE_CODEC_ZSTD  ? IMAGE_FEATURE_ZSTD
+		     : w->extent[i].codec == IMAGE_CODEC_LZ4 ? IMAGE_FEATURE_LZ4
+							     : 0;
 	return f;
 }
 
@@ -237,9 +237,7 @@ static int give_name(struct image_writer *w)
 {
 	if (!w->temp_name)
 		return link_unnamed(w);
-	return renameat2(AT_FDCWD, w->temp_name, AT_FDCWD, w->path, w->replace ? 0 : RENAME_NOREPLACE) < 0 ?
-		       -errno :
-		       0;
+	return renameat2(AT_FDCWD, w->temp_name, AT_FDCWD, w->path, w->replace ? 0 : RENAME_NOREPLACE) < 0 ? -errno : 0;
 }
 
 int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct err *err)

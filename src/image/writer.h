@@ -8,9 +8,9 @@
 
 /* Where a page is: nowhere (zeros, or the parent's), in zeros, or as one of an extent. */
 typedef uint32_t image_place;
-#define PLACE_NONE 0
-#define PLACE_ZERO 1
-#define PLACE_BITS 5 /* of the number inside the extent */
+#define PLACE_NONE	  0
+#define PLACE_ZERO	  1
+#define PLACE_BITS	  5 /* of the number inside the extent */
 #define PLACE_EXTENTS_MAX ((UINT32_C(1) << (32 - PLACE_BITS)) - 2)
 
 static inline image_place place_of(size_t extent, unsigned int page)
@@ -36,7 +36,7 @@ struct image_writer {
 	uint64_t pages;	       /* numbers that there are */
 	uint64_t memory_bytes; /* of all regions */
 
-	pthread_mutex_t lock; /* what follows */
+	pthread_mutex_t lock;	     /* what follows */
 	struct image_extent *extent; /* by rising offset */
 	size_t extents, extents_cap;
 	uint64_t data_end; /* where the next extent goes */

@@ -53,11 +53,10 @@ static void hide_xsave_bits(struct kvm_cpuid_entry2 *e)
 			break;
 		}
 		/* AVX2, AVX512*, MPX */
-		e->ebx &= ~(BIT(5) | BIT(14) | BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) |
-			    BIT(28) | BIT(30) | BIT(31));
+		e->ebx &= ~(BIT(5) | BIT(14) | BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) |
+			    BIT(31));
 		/* AVX512*, PKU, VAES, VPCLMULQDQ */
-		e->ecx &= ~(BIT(1) | BIT(3) | BIT(4) | BIT(6) | BIT(9) | BIT(10) | BIT(11) | BIT(12) |
-			    BIT(14));
+		e->ecx &= ~(BIT(1) | BIT(3) | BIT(4) | BIT(6) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14));
 		/* AVX512*, AMX */
 		e->edx &= ~(BIT(2) | BIT(3) | BIT(8) | BIT(22) | BIT(23) | BIT(24) | BIT(25));
 		break;
@@ -102,8 +101,7 @@ static void adjust(struct kvm_cpuid_entry2 *e, unsigned int id, bool deadline)
 	}
 }
 
-int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave,
-		    struct err *err)
+int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave, struct err *err)
 {
 	_cleanup_free_ struct kvm_cpuid2 *c = supported(v->machine->kvm_fd, err);
 	struct machine_cpuid_leaf extra[EXTRA_MAX];
@@ -125,15 +123,15 @@ int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hi
 	c->nent = n;
 	n = config->cpuid ? config->cpuid(config->cpuid_arg, v->id, extra, EXTRA_MAX) : 0;
 	for (unsigned int i = 0; i < n; i++)
-		c->entries[c->nent++] = (struct kvm_cpuid_entry2){
-			.function = extra[i].leaf,
-			.index = extra[i].subleaf,
-			.flags = extra[i].leaf == 0x40000003 ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
-			.eax = extra[i].eax,
-			.ebx = extra[i].ebx,
-			.ecx = extra[i].ecx,
-			.edx = extra[i].edx
-		};
+		c->entries[c->nent++] = (struct kvm_cpuid_entry2){ .function = extra[i].leaf,
+								   .index = extra[i].subleaf,
+								   .flags = extra[i].leaf == 0x40000003
+										    ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX
+										    : 0,
+								   .eax = extra[i].eax,
+								   .ebx = extra[i].ebx,
+								   .ecx = extra[i].ecx,
+								   .edx = extra[i].edx };
 	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
 		return err_errno(err, -errno, "set CPUID");
 	v->cpuid = take_ptr(c);

@@ -35,15 +35,11 @@ void gmem_free(struct gmem *mem)
 	free(mem);
 }
 
-static void add_region(struct gmem *mem, enum gmem_kind kind, int slot, uint64_t gpa,
-		       uint64_t bytes, uint64_t offset)
+static void add_region(struct gmem *mem, enum gmem_kind kind, int slot, uint64_t gpa, uint64_t bytes, uint64_t offset)
 {
-	mem->region[mem->n++] = (struct gmem_region){ .kind = kind,
-						      .gpa = gpa,
-						      .bytes = bytes,
-						      .fd_offset = offset,
-						      .hva = mem->hva + offset,
-						      .slot = slot };
+	mem->region[mem->n++] = (struct gmem_region){
+		.kind = kind, .gpa = gpa, .bytes = bytes, .fd_offset = offset, .hva = mem->hva + offset, .slot = slot
+	};
 }
 
 static int map_memfd(struct gmem *mem, struct err *err)
@@ -60,8 +56,7 @@ static int map_memfd(struct gmem *mem, struct err *err)
 		return err_errno(err, -errno, "seal guest memory");
 	hva = mmap(NULL, mem->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, mem->fd, 0);
 	if (hva == MAP_FAILED)
-		return err_errno(err, -errno, "map %" PRIu64 " MiB of guest memory",
-				 mem->bytes / MIB);
+		return err_errno(err, -errno, "map %" PRIu64 " MiB of guest memory", mem->bytes / MIB);
 	mem->hva = hva;
 	/* Guest memory does not belong into a core dump of the monitor. */
 	madvise(hva, mem->bytes, MADV_DONTDUMP);
@@ -78,8 +73,7 @@ int gmem_new(uint64_t ram_bytes, struct gmem **ret_mem, struct err *err)
 		return err_errno(err, -ENOMEM, "guest memory");
 	mem->fd = -1;
 	if (!ram_bytes || page_offset(ram_bytes) || ram_bytes > (UINT64_C(1) << 40))
-		return err_set(err, -EINVAL, "guest memory of %" PRIu64 " bytes is not possible",
-			       ram_bytes);
+		return err_set(err, -EINVAL, "guest memory of %" PRIu64 " bytes is not possible", ram_bytes);
 	mem->ram_bytes = ram_bytes;
 	special = ram_bytes;
 	acpi = special + GMEM_SPECIAL_PAGES * NIDRA_PAGE_SIZE;
@@ -97,8 +91,7 @@ int gmem_new(uint64_t ram_bytes, struct gmem **ret_mem, struct err *err)
 	add_region(mem, GMEM_RAM, REGION_LOW, 0, low, 0);
 	if (ram_bytes > low)
 		add_region(mem, GMEM_RAM, REGION_HIGH, GMEM_HIGH_GPA, ram_bytes - low, low);
-	add_region(mem, GMEM_SPECIAL, REGION_SPECIAL, GMEM_SPECIAL_GPA,
-		   GMEM_SPECIAL_PAGES * NIDRA_PAGE_SIZE, special);
+	add_region(mem, GMEM_SPECIAL, REGION_SPECIAL, GMEM_SPECIAL_GPA, GMEM_SPECIAL_PAGES * NIDRA_PAGE_SIZE, special);
 	add_region(mem, GMEM_ACPI, REGION_ACPI, GMEM_ACPI_GPA, GMEM_ACPI_BYTES, acpi);
 	*ret_mem = take_ptr(mem);
 	return 0;
@@ -162,8 +155,8 @@ int gmem_map_grant(struct gmem *mem, unsigned int idx, uint64_t gfn, struct gmem
 		return -EINVAL;
 	*ret_old = g ? *g : (struct gmem_region){ 0 };
 	if (!g) {
-		add_region(mem, GMEM_GRANT, REGION_GRANT0 + (int)idx, gfn_to_gpa(gfn),
-			   NIDRA_PAGE_SIZE, mem->grant_offset + idx * NIDRA_PAGE_SIZE);
+		add_region(mem, GMEM_GRANT, REGION_GRANT0 + (int)idx, gfn_to_gpa(gfn), NIDRA_PAGE_SIZE,
+			   mem->grant_offset + idx * NIDRA_PAGE_SIZE);
 		g = &mem->region[mem->n - 1];
 	}
 	g->gpa = gfn_to_gpa(gfn);
@@ -256,8 +249,8 @@ int gmem_discard(struct gmem *mem, uint64_t gpa, size_t len)
 	if (!g || g->kind != GMEM_RAM)
 		return -EFAULT;
 	gmem_touch(mem, g->hva + (gpa - g->gpa), len);
-	if (fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-		      (off_t)(g->fd_offset + (gpa - g->gpa)), (off_t)len) < 0)
+	if (fallocate(mem->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(g->fd_offset + (gpa - g->gpa)),
+		      (off_t)len) < 0)
 		return -errno;
 	return 0;
 }

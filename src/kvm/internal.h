@@ -23,7 +23,7 @@ struct vcpu {
 	atomic_bool pvclock_changed;
 	_Atomic uint64_t pvclock_gpa;
 
-	bool parked; /* under machine.lock */
+	bool parked;	    /* under machine.lock */
 	atomic_bool halted; /* as of the last check: HLT with interrupts off, or waiting for SIPI */
 	bool started_up;    /* scratch of the halt check: not waiting for SIPI */
 };
@@ -46,7 +46,7 @@ struct machine {
 	atomic_bool stopping;
 	unsigned int parked;
 	unsigned int running; /* vCPU threads in their loop */
-	uint64_t halt_seen; /* vCPUs found halted in this round of checks */
+	uint64_t halt_seen;   /* vCPUs found halted in this round of checks */
 };
 
 /* vcpu.c */
@@ -59,14 +59,13 @@ void vcpu_destroy(struct vcpu *v);
 void machine_log_setup(struct machine *m);
 
 /* cpuid.c */
-int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave,
-		    struct err *err);
+int vcpu_make_cpuid(struct vcpu *v, const struct machine_config *config, bool hide_xsave, struct err *err);
 
 /* probe.c: whether KVM sees the guest's XSETBV on this host (not so under some emulators). */
 bool kvm_tracks_xcr0(int kvm_fd);
 
-#define HALT_CHECK_NS UINT64_C(2000000000)
-#define APIC_ID(vcpu_id) ((vcpu_id)*2) /* as Xen's toolstack numbers them */
+#define HALT_CHECK_NS		UINT64_C(2000000000)
+#define APIC_ID(vcpu_id)	((vcpu_id)*2) /* as Xen's toolstack numbers them */
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
 
 #endif

@@ -48,8 +48,7 @@ static int need_cap(struct machine *m, int cap, const char *name, struct err *er
 	if (ioctl(m->kvm_fd, KVM_CHECK_EXTENSION, cap) > 0)
 		return 0;
 	return err_set(err, -EOPNOTSUPP,
-		       "this host's KVM lacks %s; nidra needs Linux 5.10 or newer (nidra check tells)",
-		       name);
+		       "this host's KVM lacks %s; nidra needs Linux 5.10 or newer (nidra check tells)", name);
 }
 
 static int check_caps(struct machine *m, struct err *err)
@@ -89,8 +88,7 @@ static int open_kvm(struct machine *m, struct err *err)
 	return check_caps(m, err);
 }
 
-static int enable_cap(struct machine *m, uint32_t cap, uint64_t arg, const char *name,
-		      struct err *err)
+static int enable_cap(struct machine *m, uint32_t cap, uint64_t arg, const char *name, struct err *err)
 {
 	struct kvm_enable_cap c = { .cap = cap, .args = { arg } };
 
@@ -113,8 +111,7 @@ static int filter_hypercall_msr(struct machine *m, struct err *err)
 			       .base = MACHINE_HYPERCALL_MSR,
 			       .bitmap = deny_all },
 	};
-	int r = enable_cap(m, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER,
-			   "user space MSRs", err);
+	int r = enable_cap(m, KVM_CAP_X86_USER_SPACE_MSR, KVM_MSR_EXIT_REASON_FILTER, "user space MSRs", err);
 
 	if (r < 0)
 		return r;
@@ -126,8 +123,7 @@ static int filter_hypercall_msr(struct machine *m, struct err *err)
 static int setup_hypercalls(struct machine *m, bool want_intercept, struct err *err)
 {
 	int caps = ioctl(m->kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XEN_HVM);
-	struct kvm_xen_hvm_config xen = { .flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL,
-					  .msr = MACHINE_HYPERCALL_MSR };
+	struct kvm_xen_hvm_config xen = { .flags = KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL, .msr = MACHINE_HYPERCALL_MSR };
 	int r = filter_hypercall_msr(m, err);
 
 	if (r < 0 || !want_intercept || caps <= 0 || !(caps & KVM_XEN_HVM_CONFIG_INTERCEPT_HCALL))
@@ -160,8 +156,7 @@ static int add_memory(struct machine *m, uint64_t ram_bytes, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		r = set_slot(m, &g[i], g[i].bytes);
 		if (r < 0)
-			return err_errno(err, r, "give KVM the guest memory at 0x%llx",
-					 (unsigned long long)g[i].gpa);
+			return err_errno(err, r, "give KVM the guest memory at 0x%llx", (unsigned long long)g[i].gpa);
 	}
 	return 0;
 }
@@ -231,8 +226,8 @@ static void init_lock(struct machine *m)
 	pthread_condattr_destroy(&attr);
 }
 
-int machine_new(const struct machine_config *config, const struct machine_ops *ops,
-		struct machine **ret_machine, struct err *err)
+int machine_new(const struct machine_config *config, const struct machine_ops *ops, struct machine **ret_machine,
+		struct err *err)
 {
 	_cleanup_(machine_freep) struct machine *m = calloc(1, sizeof(*m));
 	int r;
@@ -245,8 +240,7 @@ int machine_new(const struct machine_config *config, const struct machine_ops *o
 	m->park_reasons = PARK_BUILD;
 	m->amd = host_is_amd();
 	if (!config->vcpus || config->vcpus > MACHINE_VCPUS_MAX)
-		return err_set(err, -EINVAL, "%u vCPUs are not possible (1 to %u)", config->vcpus,
-			       MACHINE_VCPUS_MAX);
+		return err_set(err, -EINVAL, "%u vCPUs are not possible (1 to %u)", config->vcpus, MACHINE_VCPUS_MAX);
 	r = open_kvm(m, err);
 	if (r < 0)
 		return r;
@@ -336,8 +330,7 @@ uint64_t machine_cpu_time_ns(struct machine *m)
 		struct timespec ts;
 		clockid_t id;
 
-		if (m->vcpu[i].started && !pthread_getcpuclockid(m->vcpu[i].thread, &id) &&
-		    !clock_gettime(id, &ts))
+		if (m->vcpu[i].started && !pthread_getcpuclockid(m->vcpu[i].thread, &id) && !clock_gettime(id, &ts))
 			sum += (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
 	}
 	return sum;
@@ -361,8 +354,7 @@ int machine_map_grant(struct machine *m, unsigned int idx, uint64_t gfn)
 
 int machine_signal(struct machine *m, unsigned int id, uint8_t vector)
 {
-	struct kvm_msi msi = { .address_lo = 0xfee00000u | APIC_ID(id) << 12,
-			       .data = vector | 0x4000u };
+	struct kvm_msi msi = { .address_lo = 0xfee00000u | APIC_ID(id) << 12, .data = vector | 0x4000u };
 	int r = ioctl(m->vm_fd, KVM_SIGNAL_MSI, &msi);
 
 	return r < 0 ? -errno : r;

@@ -33,9 +33,9 @@ struct hypercall {
 };
 
 enum machine_failure {
-	MACHINE_SHUTDOWN,  /* triple fault */
+	MACHINE_SHUTDOWN,   /* triple fault */
 	MACHINE_CANNOT_RUN, /* KVM could not enter or emulate */
-	MACHINE_HALTED,	   /* all vCPUs halted with interrupts off: nothing can wake them */
+	MACHINE_HALTED,	    /* all vCPUs halted with interrupts off: nothing can wake them */
 };
 
 struct machine_ops {
@@ -67,13 +67,12 @@ struct machine_config {
 	unsigned int vcpus;
 	bool want_intercept; /* let KVM hand VMCALL/VMMCALL over, if it can */
 	/* Hypervisor leaves of vCPU @id; returns how many (at most @max). */
-	unsigned int (*cpuid)(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf,
-			      unsigned int max);
+	unsigned int (*cpuid)(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf, unsigned int max);
 	const void *cpuid_arg;
 };
 
-int machine_new(const struct machine_config *config, const struct machine_ops *ops,
-		struct machine **ret_machine, struct err *err);
+int machine_new(const struct machine_config *config, const struct machine_ops *ops, struct machine **ret_machine,
+		struct err *err);
 /* Ends and joins the vCPU threads: after it no machine_ops is called any more. */
 void machine_stop(struct machine *m);
 /* machine_stop(), and all is gone. NULL is fine. */

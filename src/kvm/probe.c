@@ -15,13 +15,13 @@
 #include "base/addr.h"
 #include "kvm/internal.h"
 
-#define CODE	 0x1000
-#define STACK	 0x2000 /* grows down from here */
-#define GDT	 0x3000
-#define IDT	 0x4000
-#define PML4	 0x5000
-#define PDPT	 0x6000
-#define MEM_SIZE 0x10000
+#define CODE	  0x1000
+#define STACK	  0x2000 /* grows down from here */
+#define GDT	  0x3000
+#define IDT	  0x4000
+#define PML4	  0x5000
+#define PDPT	  0x6000
+#define MEM_SIZE  0x10000
 #define DONE_PORT 0x10
 
 struct tiny {
@@ -63,8 +63,7 @@ static int tiny_init(struct tiny *t, int kvm_fd)
 		return -errno;
 	ioctl(t->vm, KVM_SET_IDENTITY_MAP_ADDR, &identity_map);
 	ioctl(t->vm, KVM_SET_TSS_ADDR, 0xfeff1000);
-	if (ioctl(t->vm, KVM_ENABLE_CAP, &irqchip) < 0 ||
-	    ioctl(t->vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
+	if (ioctl(t->vm, KVM_ENABLE_CAP, &irqchip) < 0 || ioctl(t->vm, KVM_SET_USER_MEMORY_REGION, &slot) < 0)
 		return -errno;
 	t->vcpu = ioctl(t->vm, KVM_CREATE_VCPU, 0);
 	t->run_size = (size_t)ioctl(kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
@@ -75,8 +74,7 @@ static int tiny_init(struct tiny *t, int kvm_fd)
 		t->run = NULL;
 		return -errno;
 	}
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 ||
-	    ioctl(t->vcpu, KVM_SET_CPUID2, &cpuid) < 0)
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &cpuid) < 0 || ioctl(t->vcpu, KVM_SET_CPUID2, &cpuid) < 0)
 		return -errno;
 	return 0;
 }
@@ -108,8 +106,14 @@ static int tiny_run(struct tiny *t, const char **ret_why)
 
 static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code64)
 {
-	return (struct kvm_segment){ .selector = selector, .limit = 0xffffffff, .type = type, .present = 1,
-				     .s = 1, .g = 1, .l = code64, .db = !code64 };
+	return (struct kvm_segment){ .selector = selector,
+				     .limit = 0xffffffff,
+				     .type = type,
+				     .present = 1,
+				     .s = 1,
+				     .g = 1,
+				     .l = code64,
+				     .db = !code64 };
 }
 
 /*
@@ -118,30 +122,30 @@ static struct kvm_segment segment(uint16_t selector, uint8_t type, bool code64)
  * APIC's version register through x2APIC and writes an MSR that must read back.
  */
 static const uint8_t long_mode_code[] = {
-	0x0f, 0x20, 0xd8,			  /* mov %cr3,%rax */
-	0x0f, 0x22, 0xd8,			  /* mov %rax,%cr3 */
-	0x31, 0xdb,				  /* xor %ebx,%ebx */
-	0x0f, 0x0b,				  /* ud2: handler adds 0x20 to ebx, skips it */
-	0xb9, 0x02, 0x01, 0x00, 0xc0,		  /* mov $0xc0000102,%ecx  (KERNEL_GS_BASE) */
-	0xb8, 0x78, 0x56, 0x34, 0x12,		  /* mov $0x12345678,%eax */
-	0x31, 0xd2,				  /* xor %edx,%edx */
-	0x0f, 0x30,				  /* wrmsr */
-	0x31, 0xc0,				  /* xor %eax,%eax */
-	0x0f, 0x01, 0xf8,			  /* swapgs */
-	0xb9, 0x01, 0x01, 0x00, 0xc0,		  /* mov $0xc0000101,%ecx  (GS_BASE) */
-	0x0f, 0x32,				  /* rdmsr */
-	0x3d, 0x78, 0x56, 0x34, 0x12,		  /* cmp $0x12345678,%eax */
-	0x75, 0x02,				  /* jne +2 */
-	0xff, 0xc3,				  /* inc %ebx */
-	0x88, 0xd8,				  /* mov %bl,%al */
-	0xe6, DONE_PORT,			  /* out %al,$DONE_PORT: 0x21 if all went well */
-	0xf4,					  /* hlt */
+	0x0f, 0x20,	 0xd8,		   /* mov %cr3,%rax */
+	0x0f, 0x22,	 0xd8,		   /* mov %rax,%cr3 */
+	0x31, 0xdb,			   /* xor %ebx,%ebx */
+	0x0f, 0x0b,			   /* ud2: handler adds 0x20 to ebx, skips it */
+	0xb9, 0x02,	 0x01, 0x00, 0xc0, /* mov $0xc0000102,%ecx  (KERNEL_GS_BASE) */
+	0xb8, 0x78,	 0x56, 0x34, 0x12, /* mov $0x12345678,%eax */
+	0x31, 0xd2,			   /* xor %edx,%edx */
+	0x0f, 0x30,			   /* wrmsr */
+	0x31, 0xc0,			   /* xor %eax,%eax */
+	0x0f, 0x01,	 0xf8,		   /* swapgs */
+	0xb9, 0x01,	 0x01, 0x00, 0xc0, /* mov $0xc0000101,%ecx  (GS_BASE) */
+	0x0f, 0x32,			   /* rdmsr */
+	0x3d, 0x78,	 0x56, 0x34, 0x12, /* cmp $0x12345678,%eax */
+	0x75, 0x02,			   /* jne +2 */
+	0xff, 0xc3,			   /* inc %ebx */
+	0x88, 0xd8,			   /* mov %bl,%al */
+	0xe6, DONE_PORT,		   /* out %al,$DONE_PORT: 0x21 if all went well */
+	0xf4,				   /* hlt */
 };
 
 static const uint8_t ud_handler[] = {
-	0x83, 0xc3, 0x20,			  /* add $0x20,%ebx */
-	0x48, 0x83, 0x04, 0x24, 0x02,		  /* addq $2,(%rsp) */
-	0x48, 0xcf,				  /* iretq */
+	0x83, 0xc3, 0x20,	      /* add $0x20,%ebx */
+	0x48, 0x83, 0x04, 0x24, 0x02, /* addq $2,(%rsp) */
+	0x48, 0xcf,		      /* iretq */
 };
 
 #define HANDLER (CODE + 0x100)
@@ -200,18 +204,18 @@ static void probe_long_mode(int kvm_fd, struct kvm_probe *p)
 	if (r < 0)
 		snprintf(p->why_not, sizeof(p->why_not), "%s: %s", why, strerror(-r));
 	else if (!p->runs)
-		snprintf(p->why_not, sizeof(p->why_not),
-			 "the probe guest ran but got wrong results (0x%x, not 0x21)", r);
+		snprintf(p->why_not, sizeof(p->why_not), "the probe guest ran but got wrong results (0x%x, not 0x21)",
+			 r);
 }
 
 static const uint8_t xsetbv_code[] = {
-	0x0f, 0x20, 0xe0,			  /* mov %cr4,%eax */
-	0x66, 0x0d, 0x00, 0x00, 0x04, 0x00,	  /* or $CR4.OSXSAVE,%eax */
-	0x0f, 0x22, 0xe0,			  /* mov %eax,%cr4 */
-	0x66, 0x31, 0xc9,			  /* xor %ecx,%ecx */
-	0x66, 0x31, 0xd2,			  /* xor %edx,%edx */
-	0x66, 0xb8, 0x03, 0x00, 0x00, 0x00,	  /* mov $3,%eax: x87 and SSE */
-	0x0f, 0x01, 0xd1,			  /* xsetbv */
+	0x0f, 0x20,	 0xe0,			 /* mov %cr4,%eax */
+	0x66, 0x0d,	 0x00, 0x00, 0x04, 0x00, /* or $CR4.OSXSAVE,%eax */
+	0x0f, 0x22,	 0xe0,			 /* mov %eax,%cr4 */
+	0x66, 0x31,	 0xc9,			 /* xor %ecx,%ecx */
+	0x66, 0x31,	 0xd2,			 /* xor %edx,%edx */
+	0x66, 0xb8,	 0x03, 0x00, 0x00, 0x00, /* mov $3,%eax: x87 and SSE */
+	0x0f, 0x01,	 0xd1,			 /* xsetbv */
 	0xe6, DONE_PORT, 0xf4,
 };
 
@@ -231,8 +235,8 @@ bool kvm_tracks_xcr0(int kvm_fd)
 	if (ioctl(t.vcpu, KVM_GET_SREGS, &s) < 0)
 		return false;
 	s.cs.base = s.cs.selector = 0;
-	if (ioctl(t.vcpu, KVM_SET_SREGS, &s) < 0 || ioctl(t.vcpu, KVM_SET_REGS, &regs) < 0 ||
-	    tiny_run(&t, &why) < 0 || ioctl(t.vcpu, KVM_GET_XCRS, &xcrs) < 0)
+	if (ioctl(t.vcpu, KVM_SET_SREGS, &s) < 0 || ioctl(t.vcpu, KVM_SET_REGS, &regs) < 0 || tiny_run(&t, &why) < 0 ||
+	    ioctl(t.vcpu, KVM_GET_XCRS, &xcrs) < 0)
 		return false;
 	return xcrs.nr_xcrs > 0 && xcrs.xcrs[0].value == 3;
 }
@@ -243,9 +247,9 @@ static void probe_caps(int kvm_fd, struct kvm_probe *p)
 		int cap;
 		const char *name;
 	} need[] = {
-		{ KVM_CAP_SPLIT_IRQCHIP, "split irqchip" },  { KVM_CAP_IMMEDIATE_EXIT, "immediate exit" },
+		{ KVM_CAP_SPLIT_IRQCHIP, "split irqchip" },	{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit" },
 		{ KVM_CAP_SYNC_REGS, "synchronous registers" }, { KVM_CAP_SIGNAL_MSI, "signal MSI" },
-		{ KVM_CAP_ADJUST_CLOCK, "adjustable clock" },  { KVM_CAP_X86_MSR_FILTER, "MSR filter" },
+		{ KVM_CAP_ADJUST_CLOCK, "adjustable clock" },	{ KVM_CAP_X86_MSR_FILTER, "MSR filter" },
 	};
 	int xen = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_XEN_HVM);
 

@@ -107,8 +107,7 @@ static void apply_pvclock(struct vcpu *v)
 	msr.entry.index = MSR_KVM_SYSTEM_TIME_NEW;
 	msr.entry.data = gpa ? gpa | 1 : 0;
 	if (ioctl(v->fd, KVM_SET_MSRS, &msr) != 1)
-		log_error("vCPU %u: KVM refuses to keep its clock at 0x%llx", v->id,
-			  (unsigned long long)gpa);
+		log_error("vCPU %u: KVM refuses to keep its clock at 0x%llx", v->id, (unsigned long long)gpa);
 }
 
 int vcpu_translate(struct vcpu *v, uint64_t gva, uint64_t *ret_gpa)
@@ -180,8 +179,8 @@ static void handle_io(struct vcpu *v)
 	uint8_t *data = (uint8_t *)run + run->io.data_offset;
 	unsigned int size = run->io.size;
 
-	if (run->io.port == MACHINE_HYPERCALL_PORT && run->io.direction == KVM_EXIT_IO_OUT &&
-	    size == 4 && run->io.count == 1) {
+	if (run->io.port == MACHINE_HYPERCALL_PORT && run->io.direction == KVM_EXIT_IO_OUT && size == 4 &&
+	    run->io.count == 1) {
 		hypercall_by_port(v);
 		return;
 	}
@@ -202,8 +201,8 @@ static void handle_wrmsr(struct vcpu *v)
 {
 	struct machine_ops *ops = &v->machine->ops;
 
-	v->run->msr.error = v->run->msr.index != MACHINE_HYPERCALL_MSR ||
-			    !ops->hypercall_page(ops->arg, v, v->run->msr.data);
+	v->run->msr.error =
+		v->run->msr.index != MACHINE_HYPERCALL_MSR || !ops->hypercall_page(ops->arg, v, v->run->msr.data);
 }
 
 static void fail(struct vcpu *v, enum machine_failure failure, const char *why)
@@ -220,8 +219,8 @@ static void fail_exit(struct vcpu *v, const char *what, uint64_t detail)
 	struct kvm_regs regs = { 0 };
 
 	ioctl(v->fd, KVM_GET_REGS, &regs);
-	snprintf(why, sizeof(why), "vCPU %u at rip 0x%llx: %s (0x%llx)", v->id,
-		 (unsigned long long)regs.rip, what, (unsigned long long)detail);
+	snprintf(why, sizeof(why), "vCPU %u at rip 0x%llx: %s (0x%llx)", v->id, (unsigned long long)regs.rip, what,
+		 (unsigned long long)detail);
 	fail(v, MACHINE_CANNOT_RUN, why);
 }
 
@@ -234,8 +233,7 @@ static void fail_shutdown(struct vcpu *v)
 	ioctl(v->fd, KVM_GET_REGS, &regs);
 	ioctl(v->fd, KVM_GET_SREGS, &sregs);
 	snprintf(why, sizeof(why), "triple fault on vCPU %u at rip 0x%llx, cr2 0x%llx, cr3 0x%llx", v->id,
-		 (unsigned long long)regs.rip, (unsigned long long)sregs.cr2,
-		 (unsigned long long)sregs.cr3);
+		 (unsigned long long)regs.rip, (unsigned long long)sregs.cr2, (unsigned long long)sregs.cr3);
 	fail(v, MACHINE_SHUTDOWN, why);
 }
 
@@ -268,8 +266,7 @@ static void handle_exit(struct vcpu *v)
 		fail_shutdown(v);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		fail_exit(v, "the CPU refuses to enter the guest",
-			  run->fail_entry.hardware_entry_failure_reason);
+		fail_exit(v, "the CPU refuses to enter the guest", run->fail_entry.hardware_entry_failure_reason);
 		break;
 	case KVM_EXIT_INTERNAL_ERROR:
 		fail_exit(v, "KVM internal error", run->internal.suberror);

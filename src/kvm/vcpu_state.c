@@ -50,8 +50,9 @@ int vcpu_set_rax(struct vcpu *v, uint64_t rax, struct err *err)
 
 static struct kvm_segment flat(uint16_t selector, uint8_t type)
 {
-	return (struct kvm_segment){ .selector = selector, .limit = 0xffffffff, .type = type,
-				     .present = 1, .db = 1, .s = 1, .g = 1 };
+	return (struct kvm_segment){
+		.selector = selector, .limit = 0xffffffff, .type = type, .present = 1, .db = 1, .s = 1, .g = 1
+	};
 }
 
 static int set_msr(struct vcpu *v, uint32_t index, uint64_t value)
@@ -67,8 +68,7 @@ static int set_msr(struct vcpu *v, uint32_t index, uint64_t value)
 int vcpu_set_pvh_entry(struct vcpu *v, uint32_t entry, uint32_t start_info, struct err *err)
 {
 	struct kvm_regs regs = { .rip = entry, .rbx = start_info, .rflags = 2 };
-	struct kvm_mp_state mp = { .mp_state = v->id ? KVM_MP_STATE_UNINITIALIZED :
-						       KVM_MP_STATE_RUNNABLE };
+	struct kvm_mp_state mp = { .mp_state = v->id ? KVM_MP_STATE_UNINITIALIZED : KVM_MP_STATE_RUNNABLE };
 	struct kvm_sregs s;
 
 	/* Xen's toolstack gives every vCPU write-back memory by default (xen-abi.md 1.2). */
@@ -98,12 +98,12 @@ static void put_item(struct bytes_writer *w, enum item kind, const void *body, s
 	bytes_put_blob(w, body, len);
 }
 
-#define SAVE(kind, type, request, what)                                                            \
-	do {                                                                                       \
-		type x_ = { 0 };                                                                   \
-		if (ioctl(v->fd, request, &x_) < 0)                                                \
-			return err_errno(err, -errno, "read %s of vCPU %u", what, v->id);          \
-		put_item(w, kind, &x_, sizeof(x_));                                                \
+#define SAVE(kind, type, request, what)                                                                                \
+	do {                                                                                                           \
+		type x_ = { 0 };                                                                                       \
+		if (ioctl(v->fd, request, &x_) < 0)                                                                    \
+			return err_errno(err, -errno, "read %s of vCPU %u", what, v->id);                              \
+		put_item(w, kind, &x_, sizeof(x_));                                                                    \
 	} while (0)
 
 static struct kvm_msr_list *msr_list(struct vcpu *v, struct err *err)
@@ -226,23 +226,18 @@ static int parse(struct bytes_reader *r, struct body item[ITEM_MAX], struct err 
 static int check_sizes(const struct body item[ITEM_MAX], struct err *err)
 {
 	static const size_t exact[ITEM_MAX] = {
-		[ITEM_SREGS] = sizeof(struct kvm_sregs),
-		[ITEM_REGS] = sizeof(struct kvm_regs),
-		[ITEM_XCRS] = sizeof(struct kvm_xcrs),
-		[ITEM_LAPIC] = sizeof(struct kvm_lapic_state),
-		[ITEM_EVENTS] = sizeof(struct kvm_vcpu_events),
-		[ITEM_MP_STATE] = sizeof(struct kvm_mp_state),
-		[ITEM_DEBUGREGS] = sizeof(struct kvm_debugregs),
-		[ITEM_TSC_KHZ] = sizeof(uint32_t),
+		[ITEM_SREGS] = sizeof(struct kvm_sregs),	 [ITEM_REGS] = sizeof(struct kvm_regs),
+		[ITEM_XCRS] = sizeof(struct kvm_xcrs),		 [ITEM_LAPIC] = sizeof(struct kvm_lapic_state),
+		[ITEM_EVENTS] = sizeof(struct kvm_vcpu_events),	 [ITEM_MP_STATE] = sizeof(struct kvm_mp_state),
+		[ITEM_DEBUGREGS] = sizeof(struct kvm_debugregs), [ITEM_TSC_KHZ] = sizeof(uint32_t),
 	};
 
 	for (int i = 1; i < ITEM_MAX; i++)
 		if (exact[i] && item[i].len != exact[i])
-			return err_set(err, -EBADMSG, "vCPU state item %d has %zu bytes, not %zu", i,
-				       item[i].len, exact[i]);
+			return err_set(err, -EBADMSG, "vCPU state item %d has %zu bytes, not %zu", i, item[i].len,
+				       exact[i]);
 	if (item[ITEM_CPUID].len % sizeof(struct kvm_cpuid_entry2) || item[ITEM_MSRS].len % 16 ||
-	    item[ITEM_MSRS].len / 16 > MSRS_MAX ||
-	    item[ITEM_CPUID].len / sizeof(struct kvm_cpuid_entry2) > 256 ||
+	    item[ITEM_MSRS].len / 16 > MSRS_MAX || item[ITEM_CPUID].len / sizeof(struct kvm_cpuid_entry2) > 256 ||
 	    item[ITEM_XSAVE].len < sizeof(struct kvm_xsave) || item[ITEM_XSAVE].len > XSAVE_MAX)
 		return err_set(err, -EBADMSG, "vCPU state has an item of an impossible size");
 	return 0;
@@ -309,8 +304,7 @@ static int load_msrs(struct vcpu *v, const struct body *b)
 
 		/* Refused ones are of features that the guest does not see; zero is the reset value. */
 		if (set_msr(v, index, value) < 0 && value)
-			log_debug("vCPU %u: KVM refuses MSR 0x%x = 0x%llx", v->id, index,
-				  (unsigned long long)value);
+			log_debug("vCPU %u: KVM refuses MSR 0x%x = 0x%llx", v->id, index, (unsigned long long)value);
 	}
 	return 0;
 }
@@ -328,10 +322,10 @@ static int load_xsave(struct vcpu *v, const struct body *b, struct err *err)
 	return 0;
 }
 
-#define LOAD(kind, request, what)                                                                  \
-	do {                                                                                       \
-		if (ioctl(v->fd, request, item[kind].p) < 0)                                       \
-			return err_errno(err, -errno, "set %s of vCPU %u", what, v->id);           \
+#define LOAD(kind, request, what)                                                                                      \
+	do {                                                                                                           \
+		if (ioctl(v->fd, request, item[kind].p) < 0)                                                           \
+			return err_errno(err, -errno, "set %s of vCPU %u", what, v->id);                               \
 	} while (0)
 
 int vcpu_load(struct vcpu *v, struct bytes_reader *reader, struct err *err)

@@ -105,7 +105,8 @@ static int on_client(sd_event_source *source, int fd, uint32_t events, void *arg
 	(void)source;
 	if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) {
 		n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
-		if (n == 0 || (n < 0 && errno != EAGAIN) || (n > 0 && !c->greeted && !greet(c, buf, (size_t)n, &used))) {
+		if (n == 0 || (n < 0 && errno != EAGAIN) ||
+		    (n > 0 && !c->greeted && !greet(c, buf, (size_t)n, &used))) {
 			client_free(c);
 			return 0;
 		}

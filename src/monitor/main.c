@@ -205,8 +205,7 @@ static int setup_loop(struct monitor *m, struct err *err)
 
 static int setup_sockets(struct monitor *m, struct err *err)
 {
-	_cleanup_free_ char *api = path_runtime(m->name, "api.sock"),
-			    *console = path_runtime(m->name, "console.sock"),
+	_cleanup_free_ char *api = path_runtime(m->name, "api.sock"), *console = path_runtime(m->name, "console.sock"),
 			    *log = path_state(m->name, "console.log");
 	int r;
 
@@ -262,11 +261,10 @@ static int print_probe(void)
 	struct kvm_probe p;
 
 	kvm_probe(&p);
-	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b, s:b, s:b}", "present", p.present, "permitted",
-			     p.permitted, "api_version", p.api_version, "runs", p.runs, "why_not", p.why_not, "caps",
-			     p.caps, "missing", p.missing, "intercepts", p.intercepts, "tracks_xcr0",
-			     p.tracks_xcr0, "amd", p.amd, "hardware", p.hardware, "lazy",
-			     image_pager_possible()),
+	json_dumpf(json_pack("{s:b, s:b, s:i, s:b, s:s, s:b, s:s, s:b, s:b, s:b, s:b, s:b}", "present", p.present,
+			     "permitted", p.permitted, "api_version", p.api_version, "runs", p.runs, "why_not",
+			     p.why_not, "caps", p.caps, "missing", p.missing, "intercepts", p.intercepts, "tracks_xcr0",
+			     p.tracks_xcr0, "amd", p.amd, "hardware", p.hardware, "lazy", image_pager_possible()),
 		   stdout, JSON_INDENT(2));
 	puts("");
 	return 0;
@@ -279,12 +277,11 @@ static int usage(const char *what)
 }
 
 static const struct option options[] = {
-	{ "name", required_argument, NULL, 'n' },    { "config", required_argument, NULL, 'c' },
-	{ "restore", required_argument, NULL, 'r' }, { "transparent", no_argument, NULL, 't' },
-	{ "eager", no_argument, NULL, 'e' },
-	{ "paused", no_argument, NULL, 'p' },	     { "ready-fd", required_argument, NULL, 'f' },
-	{ "probe", no_argument, NULL, 'P' },	     { "fail-at", required_argument, NULL, 'x' },
-	{ NULL, 0, NULL, 0 },
+	{ "name", required_argument, NULL, 'n' },     { "config", required_argument, NULL, 'c' },
+	{ "restore", required_argument, NULL, 'r' },  { "transparent", no_argument, NULL, 't' },
+	{ "eager", no_argument, NULL, 'e' },	      { "paused", no_argument, NULL, 'p' },
+	{ "ready-fd", required_argument, NULL, 'f' }, { "probe", no_argument, NULL, 'P' },
+	{ "fail-at", required_argument, NULL, 'x' },  { NULL, 0, NULL, 0 },
 };
 
 /* -1: go on; else the exit status of a monitor that has nothing to do, or cannot. */

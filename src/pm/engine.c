@@ -27,8 +27,7 @@ static uint64_t deadline_of(const struct pm_run *run, uint64_t limit_ns, uint64_
 	uint64_t pct = run->limit_scale_pct ? run->limit_scale_pct : 100;
 	uint64_t scaled, deadline;
 
-	if (!limit_ns || mul_overflow(limit_ns, pct, &scaled) ||
-	    add_overflow(now, scaled / 100, &deadline))
+	if (!limit_ns || mul_overflow(limit_ns, pct, &scaled) || add_overflow(now, scaled / 100, &deadline))
 		return 0;
 	return deadline;
 }
@@ -78,11 +77,9 @@ static bool is_late(const struct pm_run *run)
 int pm_check(struct pm_run *run, struct err *err)
 {
 	if (may_stop(run))
-		return err_set(err, -ECANCELED, "cancelled after %s",
-			       seconds(now_ns(run) - run->timeline.start_ns).s);
+		return err_set(err, -ECANCELED, "cancelled after %s", seconds(now_ns(run) - run->timeline.start_ns).s);
 	if (is_late(run))
-		return err_set(err, -ETIMEDOUT, "not done after %s",
-			       seconds(now_ns(run) - run->since_ns).s);
+		return err_set(err, -ETIMEDOUT, "not done after %s", seconds(now_ns(run) - run->since_ns).s);
 	return 0;
 }
 
@@ -98,8 +95,7 @@ uint64_t pm_left_ns(const struct pm_run *run)
 void pm_progress(struct pm_run *run, uint64_t done, uint64_t total)
 {
 	if (run->observer.progress)
-		run->observer.progress(run->observer.arg, run->timeline.span[run->current].name,
-				       done, total);
+		run->observer.progress(run->observer.arg, run->timeline.span[run->current].name, done, total);
 }
 
 /*
@@ -139,8 +135,7 @@ static void start_clock(struct pm_run *run, size_t i, uint64_t limit_ns)
 	run->deadline_ns = deadline_of(run, limit_ns, run->since_ns);
 }
 
-static int enter_phase(struct pm_run *run, const struct pm_table *table, size_t i, void *op,
-		       struct err *err)
+static int enter_phase(struct pm_run *run, const struct pm_table *table, size_t i, void *op, struct err *err)
 {
 	const struct pm_phase *phase = &table->phases[i];
 	struct pm_span *span = &run->timeline.span[i];
@@ -249,8 +244,7 @@ int pm_run(struct pm_run *run, const struct pm_table *table, void *op, struct er
 	run->timeline.end_ns = now_ns(run);
 	if (!r)
 		run->timeline.result = PM_DONE;
-	trace(pm_done, "op=%s result=%s r=%d ns=%" PRIu64, table->name,
-	      pm_result_name(run->timeline.result), r,
+	trace(pm_done, "op=%s result=%s r=%d ns=%" PRIu64, table->name, pm_result_name(run->timeline.result), r,
 	      run->timeline.end_ns - run->timeline.start_ns);
 	return r;
 }
@@ -258,9 +252,8 @@ int pm_run(struct pm_run *run, const struct pm_table *table, void *op, struct er
 const char *pm_result_name(enum pm_result result)
 {
 	static const char *const name[] = {
-		[PM_NOT_RUN] = "not-run",     [PM_RUNNING] = "running",
-		[PM_DONE] = "done",	      [PM_FAILED] = "failed",
-		[PM_CANCELLED] = "cancelled", [PM_TIMED_OUT] = "timed-out",
+		[PM_NOT_RUN] = "not-run", [PM_RUNNING] = "running",	[PM_DONE] = "done",
+		[PM_FAILED] = "failed",	  [PM_CANCELLED] = "cancelled", [PM_TIMED_OUT] = "timed-out",
 		[PM_UNDONE] = "undone",
 	};
 

@@ -11,8 +11,7 @@ int pm_lock_take(struct pm_lock *lock, const char *op, struct err *err)
 	const char *holder = NULL;
 
 	/* One step for test and take: the refusal names who held it at that very moment. */
-	if (!__atomic_compare_exchange_n(&lock->holder, &holder, op, false, __ATOMIC_ACQUIRE,
-					 __ATOMIC_ACQUIRE)) {
+	if (!__atomic_compare_exchange_n(&lock->holder, &holder, op, false, __ATOMIC_ACQUIRE, __ATOMIC_ACQUIRE)) {
 		trace(pm_lock, "op=%s refused_for=%s", op, holder);
 		return err_set(err, -EBUSY, "%s: refused while %s runs", op, holder);
 	}

@@ -30,7 +30,7 @@ struct pm_run;
 struct pm_phase {
 	const char *name; /* in timelines, errors and --fail-at: keep stable */
 	int (*enter)(struct pm_run *run, void *op, struct err *err); /* 0 or negative errno */
-	void (*undo)(struct pm_run *run, void *op); /* cannot fail; NULL: nothing to undo */
+	void (*undo)(struct pm_run *run, void *op);		     /* cannot fail; NULL: nothing to undo */
 	uint64_t limit_ns; /* how long enter may take, and undo anew; 0: as long as it needs */
 	bool no_return;	   /* once entered, the operation has happened */
 };

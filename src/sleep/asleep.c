@@ -45,8 +45,8 @@ static int check_alive(struct sleep_op *op, struct err *err)
 
 	if (guest_state(op->guest) != GUEST_ENDED)
 		return 0;
-	return err_set(err, -ESHUTDOWN, "the guest ended meanwhile (%s%s%s)",
-		       guest_end_name(guest_end(op->guest)), *why ? ": " : "", why);
+	return err_set(err, -ESHUTDOWN, "the guest ended meanwhile (%s%s%s)", guest_end_name(guest_end(op->guest)),
+		       *why ? ": " : "", why);
 }
 
 int sleep_request_enter(struct pm_run *run, void *arg, struct err *err)

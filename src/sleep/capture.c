@@ -23,7 +23,9 @@ int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
 	struct sleep_base *base = sleeper_base(op->sleeper);
-	struct image_options options = { .replace = op->args.replace, .codec = op->args.codec, .level = op->args.level };
+	struct image_options options = { .replace = op->args.replace,
+					 .codec = op->args.codec,
+					 .level = op->args.level };
 
 	(void)run;
 	op->child = op->args.incremental && !op->args.full && base->image;
@@ -43,8 +45,8 @@ void sleep_image_open_undo(struct pm_run *run, void *arg)
 	op->writer = NULL;
 }
 
-static int put_record(struct sleep_op *op, uint32_t type, uint32_t instance, const void *body,
-		      size_t len, struct err *err)
+static int put_record(struct sleep_op *op, uint32_t type, uint32_t instance, const void *body, size_t len,
+		      struct err *err)
 {
 	return image_writer_record(op->writer, type, instance, 0, body, len, err);
 }

@@ -14,7 +14,7 @@
 struct sleep_op {
 	struct sleeper *sleeper;
 	enum sleep_verb verb;
-	struct sleep_args args; /* strings owned, see sleeper.c */
+	struct sleep_args args;	    /* strings owned, see sleeper.c */
 	struct guest_config config; /* BOOT, RESTORE: owned */
 	struct guest *guest;
 	uint32_t wakes; /* RESTORE: of the image */
@@ -23,17 +23,17 @@ struct sleep_op {
 
 	/* the guest's way into sleep */
 	struct pm_handler handler; /* on the guest's chain while we wait for it */
-	atomic_bool expecting; /* a suspend hypercall is welcome */
-	atomic_bool arrived;   /* it came */
-	uint64_t stopped_ns;   /* when (monotonic) */
+	atomic_bool expecting;	   /* a suspend hypercall is welcome */
+	atomic_bool arrived;	   /* it came */
+	uint64_t stopped_ns;	   /* when (monotonic) */
 
 	/* the image */
 	struct image_writer *writer;
 	struct image_reader *reader;
-	bool reader_lent; /* the guest's pager has it */
-	bool child;	  /* the image has a parent: the base's */
+	bool reader_lent;	      /* the guest's pager has it */
+	bool child;		      /* the image has a parent: the base's */
 	struct image_digest image_id; /* once sealed */
-	struct live *live; /* live.c */
+	struct live *live;	      /* live.c */
 };
 
 /* What incremental checkpoints are based on: the last of them. One per guest. */
@@ -48,12 +48,12 @@ extern const struct pm_table sleep_boot_table;
 extern const struct pm_table sleep_restore_table;
 extern const struct pm_table sleep_suspend_table;
 extern const struct pm_table sleep_resume_table;
-extern const struct pm_table sleep_checkpoint_table;	  /* of a running guest */
-extern const struct pm_table sleep_snapshot_table;	  /* of one that is not asked */
-extern const struct pm_table sleep_copy_table;		  /* checkpoint of a suspended guest */
-extern const struct pm_table sleep_save_table;		  /* of a running guest */
-extern const struct pm_table sleep_save_suspended_table;  /* of a suspended one */
-extern const struct pm_table sleep_save_stay_table;	  /* save -p */
+extern const struct pm_table sleep_checkpoint_table;	 /* of a running guest */
+extern const struct pm_table sleep_snapshot_table;	 /* of one that is not asked */
+extern const struct pm_table sleep_copy_table;		 /* checkpoint of a suspended guest */
+extern const struct pm_table sleep_save_table;		 /* of a running guest */
+extern const struct pm_table sleep_save_suspended_table; /* of a suspended one */
+extern const struct pm_table sleep_save_stay_table;	 /* save -p */
 
 #define SLEEP_LIMIT_NS (60 * UINT64_C(1000000000)) /* Xen's toolstack allows as much for each half */
 
@@ -70,12 +70,22 @@ int sleep_stop_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_stop_undo(struct pm_run *run, void *op);
 int sleep_go_enter(struct pm_run *run, void *op, struct err *err);
 
-#define PHASE_REQUEST                                                                              \
-	{ "request", sleep_request_enter, sleep_request_undo, .limit_ns = SLEEP_LIMIT_NS }
-#define PHASE_FREEZE                                                                               \
-	{ "freeze", sleep_freeze_enter, sleep_freeze_undo, .limit_ns = SLEEP_LIMIT_NS }
-#define PHASE_PARK { "park", sleep_park_enter, NULL, .limit_ns = SLEEP_LIMIT_NS }
-#define PHASE_THAW { "thaw", sleep_thaw_enter, NULL }
+#define PHASE_REQUEST                                                                                                  \
+	{                                                                                                              \
+		"request", sleep_request_enter, sleep_request_undo, .limit_ns = SLEEP_LIMIT_NS                         \
+	}
+#define PHASE_FREEZE                                                                                                   \
+	{                                                                                                              \
+		"freeze", sleep_freeze_enter, sleep_freeze_undo, .limit_ns = SLEEP_LIMIT_NS                            \
+	}
+#define PHASE_PARK                                                                                                     \
+	{                                                                                                              \
+		"park", sleep_park_enter, NULL, .limit_ns = SLEEP_LIMIT_NS                                             \
+	}
+#define PHASE_THAW                                                                                                     \
+	{                                                                                                              \
+		"thaw", sleep_thaw_enter, NULL                                                                         \
+	}
 
 /* capture.c: the sleeping guest into an image */
 int sleep_load_enter(struct pm_run *run, void *op, struct err *err);
@@ -85,10 +95,22 @@ int sleep_capture_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_memory_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_seal_enter(struct pm_run *run, void *op, struct err *err);
 
-#define PHASE_LOAD	 { "load", sleep_load_enter, NULL }
-#define PHASE_IMAGE_OPEN { "image-open", sleep_image_open_enter, sleep_image_open_undo }
-#define PHASE_CAPTURE	 { "capture", sleep_capture_enter, NULL }
-#define PHASE_MEMORY	 { "memory", sleep_memory_enter, NULL }
+#define PHASE_LOAD                                                                                                     \
+	{                                                                                                              \
+		"load", sleep_load_enter, NULL                                                                         \
+	}
+#define PHASE_IMAGE_OPEN                                                                                               \
+	{                                                                                                              \
+		"image-open", sleep_image_open_enter, sleep_image_open_undo                                            \
+	}
+#define PHASE_CAPTURE                                                                                                  \
+	{                                                                                                              \
+		"capture", sleep_capture_enter, NULL                                                                   \
+	}
+#define PHASE_MEMORY                                                                                                   \
+	{                                                                                                              \
+		"memory", sleep_memory_enter, NULL                                                                     \
+	}
 
 /* live.c: memory of a guest that runs */
 int sleep_precopy_enter(struct pm_run *run, void *op, struct err *err);
@@ -98,9 +120,18 @@ int sleep_write_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_live_seal_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_live_free(struct sleep_op *op);
 
-#define PHASE_PRECOPY { "precopy", sleep_precopy_enter, sleep_precopy_undo }
-#define PHASE_MOMENT  { "moment", sleep_moment_enter, NULL }
-#define PHASE_WRITE   { "write", sleep_write_enter, NULL }
+#define PHASE_PRECOPY                                                                                                  \
+	{                                                                                                              \
+		"precopy", sleep_precopy_enter, sleep_precopy_undo                                                     \
+	}
+#define PHASE_MOMENT                                                                                                   \
+	{                                                                                                              \
+		"moment", sleep_moment_enter, NULL                                                                     \
+	}
+#define PHASE_WRITE                                                                                                    \
+	{                                                                                                              \
+		"write", sleep_write_enter, NULL                                                                       \
+	}
 
 /* base.c */
 /* Takes @image (NULL: no memory). False: there is no base now, for want of memory. */
@@ -110,14 +141,16 @@ void sleep_base_fini(struct sleep_base *b);
 /* metadata.c */
 char *sleep_metadata(const struct sleep_op *op); /* JSON, allocated; NULL: no memory */
 /* Its configuration, and what else restoring needs to know: op->wakes, op->not_asked. */
-int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op,
-			  struct err *err);
+int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op, struct err *err);
 
 /* sleeper.c */
 void sleeper_set_guest(struct sleeper *s, struct guest *g); /* takes ownership; frees the old one */
-struct sleep_base *sleeper_base(struct sleeper *s); /* for the operation that runs */
+struct sleep_base *sleeper_base(struct sleeper *s);	    /* for the operation that runs */
 const struct guest_observer *sleeper_guest_observer(struct sleeper *s);
 
-#define TABLE(array) { .phases = (array), .n = ARRAY_SIZE(array) }
+#define TABLE(array)                                                                                                   \
+	{                                                                                                              \
+		.phases = (array), .n = ARRAY_SIZE(array)                                                              \
+	}
 
 #endif

@@ -23,7 +23,7 @@
 
 #define PAGE	NIDRA_PAGE_SIZE
 #define ROUNDS	5
-#define FEW	1024 /* pages: as many as change while a guest goes to sleep anyway */
+#define FEW	1024	       /* pages: as many as change while a guest goes to sleep anyway */
 #define RESERVE UINT64_C(4096) /* pages of the copy that are there before the guest stands still */
 
 struct live {

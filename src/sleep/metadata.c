@@ -29,19 +29,17 @@ char *sleep_metadata(const struct sleep_op *op)
 	guest_get_info(g, &info);
 	o = json_pack("{s:s, s:s, s:I, s:o?, s:{s:s, s:b, s:i}, s:{s:I, s:I, s:i, s:i, s:s, s:b}}", "nidra",
 		      NIDRA_VERSION, "made_by", sleep_verb_name(op->verb), "time_ns", (json_int_t)clock_realtime_ns(),
-		      "config", json_loads(config ?: "", 0, NULL), "host", "kernel", u.release,
-		      "intercepts", machine_intercepts(guest_machine(g)), "tsc_khz",
-		      (int)machine_tsc_khz(guest_machine(g)), "guest", "system_time_ns",
-		      (json_int_t)info.running_ns, "memory_bytes", (json_int_t)info.memory_bytes,
-		      "vcpus_online", (int)info.vcpus_online, "wakes", (int)info.wakes, "transport",
-		      info.transport, "took_part", asked);
+		      "config", json_loads(config ?: "", 0, NULL), "host", "kernel", u.release, "intercepts",
+		      machine_intercepts(guest_machine(g)), "tsc_khz", (int)machine_tsc_khz(guest_machine(g)), "guest",
+		      "system_time_ns", (json_int_t)info.running_ns, "memory_bytes", (json_int_t)info.memory_bytes,
+		      "vcpus_online", (int)info.vcpus_online, "wakes", (int)info.wakes, "transport", info.transport,
+		      "took_part", asked);
 	s = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	return s;
 }
 
-int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op,
-			  struct err *err)
+int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret, struct sleep_op *op, struct err *err)
 {
 	json_t *o = json_loadb(json, len, 0, NULL);
 	json_t *config = json_object_get(o, "config");

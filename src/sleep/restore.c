@@ -23,8 +23,7 @@
 
 #define PARK_WAIT_NS UINT64_C(30000000000)
 
-static int record(struct sleep_op *op, uint32_t type, uint32_t instance, struct bytes_reader *ret,
-		  struct err *err)
+static int record(struct sleep_op *op, uint32_t type, uint32_t instance, struct bytes_reader *ret, struct err *err)
 {
 	const void *body;
 	size_t len;
@@ -198,12 +197,9 @@ static int start_enter(struct pm_run *run, void *arg, struct err *err)
 }
 
 static const struct pm_phase restore_phases[] = {
-	{ "image", image_enter, image_undo },
-	{ "build", build_enter, build_undo },
-	{ "memory", memory_enter, NULL },
-	{ "state", state_enter, NULL },
-	{ "connect", connect_enter, NULL },
-	{ "start", start_enter, NULL, .no_return = true },
+	{ "image", image_enter, image_undo }, { "build", build_enter, build_undo },
+	{ "memory", memory_enter, NULL },     { "state", state_enter, NULL },
+	{ "connect", connect_enter, NULL },   { "start", start_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_restore_table = { "restore", restore_phases, ARRAY_SIZE(restore_phases) };

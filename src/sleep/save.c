@@ -44,23 +44,15 @@ static const struct pm_phase save_suspended_phases[] = {
 	{ "end", end_enter, NULL },
 };
 
-const struct pm_table sleep_save_suspended_table = { "save", save_suspended_phases,
-						     ARRAY_SIZE(save_suspended_phases) };
+const struct pm_table sleep_save_suspended_table = { "save", save_suspended_phases, ARRAY_SIZE(save_suspended_phases) };
 
 /* save -p: the guest stays here, suspended, beside its image. */
 static const struct pm_phase save_stay_phases[] = {
-	PHASE_IMAGE_OPEN,
-	PHASE_LOAD,
-	PHASE_REQUEST,
-	PHASE_FREEZE,
-	PHASE_PARK,
-	PHASE_CAPTURE,
-	PHASE_MEMORY,
-	{ "seal", sleep_seal_enter, NULL, .no_return = true },
+	PHASE_IMAGE_OPEN, PHASE_LOAD,	 PHASE_REQUEST, PHASE_FREEZE,
+	PHASE_PARK,	  PHASE_CAPTURE, PHASE_MEMORY,	{ "seal", sleep_seal_enter, NULL, .no_return = true },
 };
 
-const struct pm_table sleep_save_stay_table = { "save", save_stay_phases,
-						ARRAY_SIZE(save_stay_phases) };
+const struct pm_table sleep_save_stay_table = { "save", save_stay_phases, ARRAY_SIZE(save_stay_phases) };
 
 /* Memory is written before and behind the moment: the guest waits for neither. */
 static const struct pm_phase checkpoint_phases[] = {
@@ -77,8 +69,7 @@ static const struct pm_phase checkpoint_phases[] = {
 	{ "seal", sleep_live_seal_enter, NULL },
 };
 
-const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases,
-						 ARRAY_SIZE(checkpoint_phases) };
+const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases, ARRAY_SIZE(checkpoint_phases) };
 
 /* checkpoint --uncooperative: the same, but the guest knows nothing of it. */
 static const struct pm_phase snapshot_phases[] = {
@@ -97,12 +88,7 @@ const struct pm_table sleep_snapshot_table = { "checkpoint", snapshot_phases, AR
 
 /* Of a guest that sleeps already. */
 static const struct pm_phase copy_phases[] = {
-	PHASE_IMAGE_OPEN,
-	PHASE_LOAD,
-	PHASE_PARK,
-	PHASE_CAPTURE,
-	PHASE_MEMORY,
-	{ "seal", sleep_seal_enter, NULL },
+	PHASE_IMAGE_OPEN, PHASE_LOAD, PHASE_PARK, PHASE_CAPTURE, PHASE_MEMORY, { "seal", sleep_seal_enter, NULL },
 };
 
 const struct pm_table sleep_copy_table = { "checkpoint", copy_phases, ARRAY_SIZE(copy_phases) };

@@ -33,22 +33,22 @@ const char *sleep_verb_name(enum sleep_verb v);
 int sleep_verb_parse(const char *s, enum sleep_verb *ret);
 
 struct sleep_args {
-	const char *image;	/* SAVE, CHECKPOINT, RESTORE: path */
+	const char *image;		   /* SAVE, CHECKPOINT, RESTORE: path */
 	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which
 					      only name (if not NULL) overrides the image's */
-	bool paused;		/* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
-	bool eager;		/* RESTORE: all memory is read before it starts */
-	bool transparent;	/* RESTORE: wake with "cancelled" and all state brought back */
-	bool uncooperative;	/* RESUME: the guest is told "restored", its Xen state is reset.
-				   CHECKPOINT: the guest is not asked, its vCPUs just stop for a moment */
-	bool incremental;	/* CHECKPOINT: only what changed since the last incremental one; and the
-				   next incremental one is this one's child */
-	bool full;		/* CHECKPOINT, incremental: all memory; a chain begins here */
-	bool replace;		/* SAVE, CHECKPOINT: an existing file may be replaced */
-	enum image_codec codec;	/* SAVE, CHECKPOINT */
-	int level;		/* of the codec; 0: its default */
-	uint32_t timeout_s;	/* how long the guest may take to go to sleep; 0: 60 */
-	const char *fail_at;	/* for tests: phase that fails on purpose */
+	bool paused;			   /* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
+	bool eager;			   /* RESTORE: all memory is read before it starts */
+	bool transparent;		   /* RESTORE: wake with "cancelled" and all state brought back */
+	bool uncooperative;		   /* RESUME: the guest is told "restored", its Xen state is reset.
+					      CHECKPOINT: the guest is not asked, its vCPUs just stop for a moment */
+	bool incremental;		   /* CHECKPOINT: only what changed since the last incremental one; and the
+					      next incremental one is this one's child */
+	bool full;			   /* CHECKPOINT, incremental: all memory; a chain begins here */
+	bool replace;			   /* SAVE, CHECKPOINT: an existing file may be replaced */
+	enum image_codec codec;		   /* SAVE, CHECKPOINT */
+	int level;			   /* of the codec; 0: its default */
+	uint32_t timeout_s;		   /* how long the guest may take to go to sleep; 0: 60 */
+	const char *fail_at;		   /* for tests: phase that fails on purpose */
 };
 
 struct sleep_observer {
@@ -70,26 +70,26 @@ struct guest *sleeper_guest(struct sleeper *s);
  * Starts an operation; *ret_job is its number (1, 2, ...). -EBUSY names the operation that runs;
  * -EINVAL etc. when it cannot be done in the machine's state. Arguments are copied.
  */
-int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *args,
-		uint64_t *ret_job, struct err *err);
+int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *args, uint64_t *ret_job,
+		struct err *err);
 /* Asks the running operation to stop. False: none with that number runs (0: any). */
 bool sleep_cancel(struct sleeper *s, uint64_t job);
 
-struct sleep_stats { /* of SAVE, CHECKPOINT, RESTORE; 0 where it does not apply */
-	uint64_t file_bytes;	/* size of the image */
-	uint64_t memory_bytes;	/* guest memory stored or read */
-	uint64_t zero_bytes;	/* guest memory elided */
-	uint64_t pause_ns;	/* time in which no vCPU could run */
-	uint64_t moment_bytes;	/* CHECKPOINT: memory copied in that time */
+struct sleep_stats {	       /* of SAVE, CHECKPOINT, RESTORE; 0 where it does not apply */
+	uint64_t file_bytes;   /* size of the image */
+	uint64_t memory_bytes; /* guest memory stored or read */
+	uint64_t zero_bytes;   /* guest memory elided */
+	uint64_t pause_ns;     /* time in which no vCPU could run */
+	uint64_t moment_bytes; /* CHECKPOINT: memory copied in that time */
 };
 
 struct sleep_job {
 	uint64_t id;
 	enum sleep_verb verb;
 	bool running;
-	int result; /* 0 or negative errno, when not running */
-	char message[512]; /* why it failed */
-	char phase[32];	   /* current phase */
+	int result;	      /* 0 or negative errno, when not running */
+	char message[512];    /* why it failed */
+	char phase[32];	      /* current phase */
 	uint64_t done, total; /* progress of the current phase, bytes or steps; total 0: unknown */
 	uint64_t start_realtime_ns;
 	struct sleep_stats stats;

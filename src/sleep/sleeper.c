@@ -19,9 +19,9 @@ struct sleeper {
 	struct guest_observer guest_observer;
 	struct pm_lock sleep_lock;
 
-	pthread_mutex_t lock; /* what follows */
-	struct guest *guest;  /* owned */
-	struct sleep_base base; /* of that guest; the running operation's */
+	pthread_mutex_t lock;		     /* what follows */
+	struct guest *guest;		     /* owned */
+	struct sleep_base base;		     /* of that guest; the running operation's */
 	struct sleep_job job[SLEEP_HISTORY]; /* job n is at n % SLEEP_HISTORY */
 	uint64_t last_job;
 	struct pm_run *run; /* of the operation that runs, or NULL */
@@ -38,8 +38,7 @@ struct start {
 	char *image, *fail_at;
 };
 
-static const char *const verb_names[SLEEP_VERBS] = { "boot",   "restore",    "suspend",
-						     "resume", "checkpoint", "save" };
+static const char *const verb_names[SLEEP_VERBS] = { "boot", "restore", "suspend", "resume", "checkpoint", "save" };
 
 const char *sleep_verb_name(enum sleep_verb v)
 {
@@ -172,8 +171,8 @@ static void finish(struct start *st, struct pm_run *run, int r, const struct err
 	job->timeline = run->timeline;
 	s->run = NULL;
 	pthread_mutex_unlock(&s->lock);
-	log_info("job %llu: %s %s%s", (unsigned long long)st->job, st->table->name,
-		 r < 0 ? "failed: " : "done", r < 0 ? err->msg : "");
+	log_info("job %llu: %s %s%s", (unsigned long long)st->job, st->table->name, r < 0 ? "failed: " : "done",
+		 r < 0 ? err->msg : "");
 	pm_lock_release(&s->sleep_lock);
 	tell(s);
 }
@@ -200,8 +199,7 @@ static void *op_main(void *arg)
 
 	pthread_setname_np(pthread_self(), "sleep");
 	if (st->op.args.timeout_s)
-		run.limit_scale_pct = MAX(UINT64_C(1), st->op.args.timeout_s * NSEC_PER_SEC * 100 /
-							       SLEEP_LIMIT_NS);
+		run.limit_scale_pct = MAX(UINT64_C(1), st->op.args.timeout_s * NSEC_PER_SEC * 100 / SLEEP_LIMIT_NS);
 	pthread_mutex_lock(&s->lock);
 	s->run = &run;
 	if (job_of(s, st->job)->result == -ECANCELED) /* asked for before we came here */
@@ -216,8 +214,8 @@ static void *op_main(void *arg)
 /* ---- starting one ---- */
 
 /* The table for @verb in the machine's state, or NULL with a sentence. */
-static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb verb,
-					   const struct sleep_args *a, struct err *err)
+static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *a,
+					   struct err *err)
 {
 	enum guest_state state = s->guest ? guest_state(s->guest) : GUEST_ENDED;
 	bool asleep = state == GUEST_SUSPENDED;
@@ -254,8 +252,8 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 	return NULL;
 }
 
-static int make_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *a,
-		      const struct pm_table *table, struct start **ret, struct err *err)
+static int make_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *a, const struct pm_table *table,
+		      struct start **ret, struct err *err)
 {
 	_cleanup_(start_freep) struct start *st = calloc(1, sizeof(*st));
 	int r;
@@ -301,8 +299,8 @@ static int spawn(struct sleeper *s, struct start *st, struct err *err)
 	return 0;
 }
 
-int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *args,
-		uint64_t *ret_job, struct err *err)
+int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *args, uint64_t *ret_job,
+		struct err *err)
 {
 	_cleanup_(start_freep) struct start *st = NULL;
 	const struct pm_table *table;
@@ -318,10 +316,9 @@ int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args
 	if (r == 0) {
 		pthread_mutex_lock(&s->lock);
 		st->job = ++s->last_job;
-		*job_of(s, st->job) = (struct sleep_job){ .id = st->job,
-							  .verb = verb,
-							  .running = true,
-							  .start_realtime_ns = clock_realtime_ns() };
+		*job_of(s, st->job) = (struct sleep_job){
+			.id = st->job, .verb = verb, .running = true, .start_realtime_ns = clock_realtime_ns()
+		};
 		pthread_mutex_unlock(&s->lock);
 		*ret_job = st->job;
 		r = spawn(s, st, err);

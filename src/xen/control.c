@@ -16,8 +16,7 @@ static void full_path(struct xen_domain *d, char *buf, size_t len, const char *p
 	snprintf(buf, len, "/local/domain/%u%s%s", d->config.domid, *path ? "/" : "", path);
 }
 
-static int put(struct xen_domain *d, const char *path, const char *perms, const char *fmt, ...)
-	_printf_(4, 5);
+static int put(struct xen_domain *d, const char *path, const char *perms, const char *fmt, ...) _printf_(4, 5);
 
 static int put(struct xen_domain *d, const char *path, const char *perms, const char *fmt, ...)
 {
@@ -85,10 +84,18 @@ static int put_facts(struct xen_domain *d, const char *ro)
 int xen_control_build(struct xen_domain *d, struct err *err)
 {
 	static const char *const guests[] = {
-		"control/shutdown",	   "control/feature-poweroff", "control/feature-reboot",
-		"control/feature-suspend", "control/sysrq",	       "data",
-		"drivers",		   "feature",		       "attr",
-		"error",		   "device/suspend",	       "device/suspend/event-channel",
+		"control/shutdown",
+		"control/feature-poweroff",
+		"control/feature-reboot",
+		"control/feature-suspend",
+		"control/sysrq",
+		"data",
+		"drivers",
+		"feature",
+		"attr",
+		"error",
+		"device/suspend",
+		"device/suspend/event-channel",
 	};
 	char ro[32], rw[32], uuid_name[96];
 	int r;
@@ -173,9 +180,9 @@ int xen_control_set_can_suspend(struct xen_domain *d, struct err *err)
 {
 	SCOPED_LOCK(&d->lock);
 
-	return write_node(d, "control/feature-suspend", "1") ?
-		       err_set(err, -EIO, "cannot write control/feature-suspend") :
-		       0;
+	return write_node(d, "control/feature-suspend", "1")
+		       ? err_set(err, -EIO, "cannot write control/feature-suspend")
+		       : 0;
 }
 
 int xen_control_set_memory(struct xen_domain *d, uint64_t bytes, struct err *err)

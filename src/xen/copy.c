@@ -15,8 +15,7 @@ static int copy(const struct hcall *h, void *buf, uint64_t gva, size_t len, bool
 		int r = vcpu_translate(h->v, gva, &gpa);
 
 		if (r == 0)
-			r = to_guest ? gmem_write(h->d->mem, gpa, p, part) :
-				       gmem_read(h->d->mem, gpa, p, part);
+			r = to_guest ? gmem_write(h->d->mem, gpa, p, part) : gmem_read(h->d->mem, gpa, p, part);
 		if (r < 0)
 			return -EFAULT;
 		p += part;

@@ -75,8 +75,8 @@ static int new_store(struct xen_domain *d, struct err *err)
 	return xen_control_build(d, err);
 }
 
-int xen_domain_new(struct machine *m, const struct xen_domain_config *config,
-		   const struct xen_domain_ops *ops, struct xen_domain **ret_domain, struct err *err)
+int xen_domain_new(struct machine *m, const struct xen_domain_config *config, const struct xen_domain_ops *ops,
+		   struct xen_domain **ret_domain, struct err *err)
 {
 	_cleanup_(xen_domain_freep) struct xen_domain *d = calloc(1, sizeof(*d));
 	int r;

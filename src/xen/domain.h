@@ -18,12 +18,12 @@
 struct xen_domain;
 
 enum xen_shutdown { /* SCHEDOP_shutdown's reasons; Xen public/sched.h */
-	XEN_POWEROFF = 0,
-	XEN_REBOOT = 1,
-	XEN_SUSPEND = 2,
-	XEN_CRASH = 3,
-	XEN_WATCHDOG = 4,
-	XEN_SOFT_RESET = 5,
+		    XEN_POWEROFF = 0,
+		    XEN_REBOOT = 1,
+		    XEN_SUSPEND = 2,
+		    XEN_CRASH = 3,
+		    XEN_WATCHDOG = 4,
+		    XEN_SOFT_RESET = 5,
 };
 
 struct xen_domain_ops {
@@ -53,11 +53,10 @@ struct xen_domain_config {
 #define XEN_PORT_CONSOLE  2
 
 /* Hypervisor CPUID leaves of vCPU @id, for machine_config.cpuid; @arg is a const uint16_t *domid. */
-unsigned int xen_cpuid(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf,
-		       unsigned int max);
+unsigned int xen_cpuid(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf, unsigned int max);
 
-int xen_domain_new(struct machine *m, const struct xen_domain_config *config,
-		   const struct xen_domain_ops *ops, struct xen_domain **ret_domain, struct err *err);
+int xen_domain_new(struct machine *m, const struct xen_domain_config *config, const struct xen_domain_ops *ops,
+		   struct xen_domain **ret_domain, struct err *err);
 void xen_domain_free(struct xen_domain *d);
 DEFINE_CLEANUP(struct xen_domain *, xen_domain_free)
 
@@ -69,10 +68,10 @@ bool xen_hypercall_page(struct xen_domain *d, uint64_t msr);
 /* ---- what the domain runs on: recorded in images ---- */
 
 struct xen_transport_state {
-	bool thunks_found;	     /* in the kernel that was loaded */
-	bool thunks_patched;	     /* they write to MACHINE_HYPERCALL_PORT */
-	uint64_t thunk_gpa[2];	     /* VMMCALL's, VMCALL's */
-	uint64_t page_gpa;	     /* hypercall page that the guest asked for; UINT64_MAX: none */
+	bool thunks_found;     /* in the kernel that was loaded */
+	bool thunks_patched;   /* they write to MACHINE_HYPERCALL_PORT */
+	uint64_t thunk_gpa[2]; /* VMMCALL's, VMCALL's */
+	uint64_t page_gpa;     /* hypercall page that the guest asked for; UINT64_MAX: none */
 };
 struct xen_transport_state *xen_transport(struct xen_domain *d);
 
@@ -101,8 +100,8 @@ struct xen_domain_info {
 	uint64_t system_time_ns;
 	uint64_t memory_bytes; /* RAM less what is ballooned out */
 	unsigned int vcpus_online;
-	bool sleeps;   /* control/feature-suspend is 1 */
-	bool fifo;     /* event channels are FIFO, not 2-level */
+	bool sleeps;	       /* control/feature-suspend is 1 */
+	bool fifo;	       /* event channels are FIFO, not 2-level */
 	uint32_t callback_irq; /* non-zero: PV drivers are there */
 };
 void xen_domain_get_info(struct xen_domain *d, struct xen_domain_info *ret);

@@ -15,8 +15,7 @@
 void evtchn_init(struct xen_domain *d)
 {
 	for (unsigned int p = XEN_PORT_XENSTORE; p <= XEN_PORT_CONSOLE; p++)
-		d->port[p] = (struct port){ .kind = PORT_BACKEND,
-					    .priority = EVTCHN_FIFO_PRIORITY_DEFAULT };
+		d->port[p] = (struct port){ .kind = PORT_BACKEND, .priority = EVTCHN_FIFO_PRIORITY_DEFAULT };
 }
 
 unsigned int evtchn_find_free(struct xen_domain *d, unsigned int from)

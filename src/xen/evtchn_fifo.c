@@ -24,8 +24,7 @@ static event_word_t *word_of(struct xen_domain *d, unsigned int port)
 
 	if (page == NOWHERE)
 		return NULL;
-	return gmem_hva_to_write(d->mem, page + port % WORDS_PER_PAGE * sizeof(event_word_t),
-			sizeof(event_word_t));
+	return gmem_hva_to_write(d->mem, page + port % WORDS_PER_PAGE * sizeof(event_word_t), sizeof(event_word_t));
 }
 
 static struct evtchn_fifo_control_block *control_of(struct xen_domain *d, unsigned int vcpu)
@@ -43,8 +42,8 @@ static bool set_link(event_word_t *tail, unsigned int port)
 	for (int i = 0; i < LINK_TRIES; i++) {
 		if (!(w & LINKED))
 			return false;
-		if (__atomic_compare_exchange_n(tail, &w, (w & ~EVTCHN_FIFO_LINK_MASK) | port, false,
-						__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		if (__atomic_compare_exchange_n(tail, &w, (w & ~EVTCHN_FIFO_LINK_MASK) | port, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_SEQ_CST))
 			return true;
 	}
 	return false;

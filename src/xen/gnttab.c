@@ -32,8 +32,7 @@ void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write)
 		return NULL;
 	e.word = __atomic_load_n(&frame[ref % ENTRIES_PER_FRAME], __ATOMIC_SEQ_CST);
 	if ((e.entry.flags & GTF_type_mask) != GTF_permit_access || e.entry.domid != 0 ||
-	    e.entry.flags & GTF_sub_page || (write && e.entry.flags & GTF_readonly) ||
-	    !balloon_has(d, e.entry.frame))
+	    e.entry.flags & GTF_sub_page || (write && e.entry.flags & GTF_readonly) || !balloon_has(d, e.entry.frame))
 		return NULL;
 	return gmem_ram_hva(d->mem, gfn_to_gpa(e.entry.frame), NIDRA_PAGE_SIZE);
 }

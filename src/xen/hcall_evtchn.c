@@ -27,10 +27,9 @@ static int64_t alloc_unbound(struct hcall *h)
 		return -EFAULT;
 	if (!xen_is_self(d, op.dom))
 		return -EPERM;
-	op.port = new_port(d, (struct port){ .kind = PORT_UNBOUND,
-					     .remote_domid = xen_is_self(d, op.remote_dom) ?
-								     d->config.domid :
-								     op.remote_dom });
+	op.port = new_port(
+		d, (struct port){ .kind = PORT_UNBOUND,
+				  .remote_domid = xen_is_self(d, op.remote_dom) ? d->config.domid : op.remote_dom });
 	if (!op.port)
 		return -ENOSPC;
 	return PUT_ARG(h, h->arg[1], &op);
@@ -76,8 +75,7 @@ static int64_t bind_virq(struct hcall *h)
 		return -EINVAL;
 	if (d->vcpu[op.vcpu].virq_port[op.virq])
 		return -EEXIST;
-	op.port = new_port(d, (struct port){ .kind = PORT_VIRQ, .vcpu = (uint8_t)op.vcpu,
-					     .virq = (uint8_t)op.virq });
+	op.port = new_port(d, (struct port){ .kind = PORT_VIRQ, .vcpu = (uint8_t)op.vcpu, .virq = (uint8_t)op.virq });
 	if (!op.port)
 		return -ENOSPC;
 	d->vcpu[op.vcpu].virq_port[op.virq] = (uint16_t)op.port;
@@ -141,9 +139,9 @@ static int64_t send(struct hcall *h)
 static int64_t status(struct hcall *h)
 {
 	static const uint32_t of_kind[] = {
-		[PORT_FREE] = EVTCHNSTAT_closed,	     [PORT_UNBOUND] = EVTCHNSTAT_unbound,
+		[PORT_FREE] = EVTCHNSTAT_closed,	 [PORT_UNBOUND] = EVTCHNSTAT_unbound,
 		[PORT_BACKEND] = EVTCHNSTAT_interdomain, [PORT_INTERDOMAIN] = EVTCHNSTAT_interdomain,
-		[PORT_VIRQ] = EVTCHNSTAT_virq,	     [PORT_IPI] = EVTCHNSTAT_ipi,
+		[PORT_VIRQ] = EVTCHNSTAT_virq,		 [PORT_IPI] = EVTCHNSTAT_ipi,
 	};
 	evtchn_status_t op;
 	struct port *p;

@@ -7,7 +7,7 @@
 #include "base/addr.h"
 #include "xen/internal.h"
 
-#define OP(cmd)	    ((cmd) & 0x3f) /* the rest is a continuation index, which we do not need */
+#define OP(cmd)	    ((cmd)&0x3f) /* the rest is a continuation index, which we do not need */
 #define CHUNK	    512
 #define EXTENTS_MAX (UINT64_C(1) << 22)
 #define ORDER_MAX   9

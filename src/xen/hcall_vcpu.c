@@ -16,8 +16,7 @@ static int64_t register_info(struct hcall *h, unsigned int vcpu)
 
 	if (GET_ARG(h, h->arg[2], &op))
 		return -EFAULT;
-	if (op.offset > NIDRA_PAGE_SIZE - sizeof(vcpu_info_t) || op.offset & 7 ||
-	    op.mfn >= UINT64_C(1) << 40)
+	if (op.offset > NIDRA_PAGE_SIZE - sizeof(vcpu_info_t) || op.offset & 7 || op.mfn >= UINT64_C(1) << 40)
 		return -EINVAL;
 	if (d->vcpu[vcpu].info_gpa != NOWHERE)
 		return -EBUSY;

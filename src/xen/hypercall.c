@@ -47,8 +47,8 @@ int64_t xen_hypercall(struct xen_domain *d, struct vcpu *v, const struct hyperca
 	r = table[call->nr].handle(&h);
 	if (!table[call->nr].unlocked)
 		pthread_mutex_unlock(&d->lock);
-	trace(hcall, "vcpu=%u op=%s.%llu r=%lld", h.vcpu, table[call->nr].name,
-	      (unsigned long long)call->arg[0], (long long)r);
+	trace(hcall, "vcpu=%u op=%s.%llu r=%lld", h.vcpu, table[call->nr].name, (unsigned long long)call->arg[0],
+	      (long long)r);
 	return r;
 }
 
@@ -76,10 +76,9 @@ int64_t hcall_console_io(struct hcall *h)
 static int64_t get_features(struct hcall *h)
 {
 	/* No hvm_pirqs (no physical interrupts), no dom0: see docs/xen-abi.md. */
-	static const uint32_t features =
-		1u << XENFEAT_writable_page_tables | 1u << XENFEAT_writable_descriptor_tables |
-		1u << XENFEAT_auto_translated_physmap | 1u << XENFEAT_supervisor_mode_kernel |
-		1u << XENFEAT_hvm_callback_vector | 1u << XENFEAT_hvm_safe_pvclock;
+	static const uint32_t features = 1u << XENFEAT_writable_page_tables | 1u << XENFEAT_writable_descriptor_tables |
+					 1u << XENFEAT_auto_translated_physmap | 1u << XENFEAT_supervisor_mode_kernel |
+					 1u << XENFEAT_hvm_callback_vector | 1u << XENFEAT_hvm_safe_pvclock;
 	xen_feature_info_t op;
 
 	if (GET_ARG(h, h->arg[1], &op))
@@ -144,8 +143,7 @@ int64_t hcall_version(struct hcall *h)
 }
 
 /* Source: Xen public/arch-x86/cpuid.h. */
-unsigned int xen_cpuid(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf,
-		       unsigned int max)
+unsigned int xen_cpuid(const void *arg, unsigned int id, struct machine_cpuid_leaf *leaf, unsigned int max)
 {
 	const uint16_t *domid = arg;
 	const struct machine_cpuid_leaf all[] = {

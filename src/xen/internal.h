@@ -34,8 +34,8 @@ enum port_kind {
 
 struct port {
 	enum port_kind kind;
-	uint8_t vcpu;	 /* that gets its events */
-	uint8_t virq;	 /* PORT_VIRQ */
+	uint8_t vcpu;	  /* that gets its events */
+	uint8_t virq;	  /* PORT_VIRQ */
 	uint8_t priority; /* FIFO */
 	uint16_t remote_domid, remote_port;
 	xen_backend_fn send; /* PORT_BACKEND: the guest sent an event; not saved */
@@ -44,12 +44,12 @@ struct port {
 };
 
 struct xen_vcpu {
-	uint64_t info_gpa; /* registered vcpu_info, or NOWHERE: the one in shared_info */
+	uint64_t info_gpa;		 /* registered vcpu_info, or NOWHERE: the one in shared_info */
 	uint64_t runstate_gva, time_gva; /* only remembered */
-	uint8_t vector;	   /* upcall vector; 0: none */
-	bool retry;	   /* an upcall was dropped by a disabled APIC */
-	uint64_t deadline; /* single-shot timer in system time; 0: off */
-	uint16_t virq_port[XEN_VIRQS]; /* 0: not bound */
+	uint8_t vector;			 /* upcall vector; 0: none */
+	bool retry;			 /* an upcall was dropped by a disabled APIC */
+	uint64_t deadline;		 /* single-shot timer in system time; 0: off */
+	uint16_t virq_port[XEN_VIRQS];	 /* 0: not bound */
 	int timer_fd;
 	pthread_cond_t poll; /* SCHEDOP_poll waits here */
 	/* FIFO */
@@ -147,8 +147,8 @@ void fifo_clear_pending(struct xen_domain *d, unsigned int port);
 
 /* upcall.c */
 vcpu_info_t *xen_vcpu_info(struct xen_domain *d, unsigned int vcpu); /* NULL: none yet */
-void upcall_mark(struct xen_domain *d, unsigned int vcpu); /* events are pending: raise if needed */
-void upcall_send(struct xen_domain *d, unsigned int vcpu); /* raise in any case */
+void upcall_mark(struct xen_domain *d, unsigned int vcpu);	     /* events are pending: raise if needed */
+void upcall_send(struct xen_domain *d, unsigned int vcpu);	     /* raise in any case */
 void upcall_retry(struct xen_domain *d);
 
 /* timer.c */

@@ -12,9 +12,7 @@
 
 shared_info_t *xen_shared_info(struct xen_domain *d)
 {
-	return d->shared_info_gpa == NOWHERE ?
-		       NULL :
-		       gmem_hva_to_write(d->mem, d->shared_info_gpa, NIDRA_PAGE_SIZE);
+	return d->shared_info_gpa == NOWHERE ? NULL : gmem_hva_to_write(d->mem, d->shared_info_gpa, NIDRA_PAGE_SIZE);
 }
 
 /* wc is the wall clock time at which the system time was zero. */
@@ -76,8 +74,7 @@ int shinfo_map(struct xen_domain *d, uint64_t gfn)
 	for (unsigned int i = 0; i < MIN(d->vcpus, (unsigned int)XEN_LEGACY_MAX_VCPUS); i++)
 		if (d->vcpu[i].info_gpa == NOWHERE)
 			vcpu_set_pvclock(machine_vcpu(d->machine, i),
-					 d->shared_info_gpa + i * sizeof(vcpu_info_t) +
-						 offsetof(vcpu_info_t, time));
+					 d->shared_info_gpa + i * sizeof(vcpu_info_t) + offsetof(vcpu_info_t, time));
 	shinfo_write_wallclock(d);
 	return 0;
 }

@@ -95,8 +95,8 @@ int xen_domain_save(struct xen_domain *d, struct bytes_writer *w, struct err *er
 /* A page-inside address of RAM, whole pages aligned as such, or NOWHERE. */
 static bool good_gpa(struct xen_domain *d, uint64_t gpa, size_t len)
 {
-	return gpa == NOWHERE || (!(gpa & (len == NIDRA_PAGE_SIZE ? NIDRA_PAGE_SIZE - 1 : 7)) &&
-				  gmem_ram_hva(d->mem, gpa, len));
+	return gpa == NOWHERE ||
+	       (!(gpa & (len == NIDRA_PAGE_SIZE ? NIDRA_PAGE_SIZE - 1 : 7)) && gmem_ram_hva(d->mem, gpa, len));
 }
 
 static void load_vcpu(struct xen_domain *d, struct bytes_reader *r, struct xen_vcpu *v)
@@ -112,9 +112,8 @@ static void load_vcpu(struct xen_domain *d, struct bytes_reader *r, struct xen_v
 		if (v->tail[q] >= XEN_PORTS)
 			bytes_fail(r);
 	}
-	if (!good_gpa(d, v->info_gpa, sizeof(vcpu_info_t)) ||
-	    (v->info_gpa != NOWHERE && v->info_gpa & 7) || (v->vector && v->vector < 0x10) ||
-	    !good_gpa(d, v->control_gpa, sizeof(struct evtchn_fifo_control_block)))
+	if (!good_gpa(d, v->info_gpa, sizeof(vcpu_info_t)) || (v->info_gpa != NOWHERE && v->info_gpa & 7) ||
+	    (v->vector && v->vector < 0x10) || !good_gpa(d, v->control_gpa, sizeof(struct evtchn_fifo_control_block)))
 		bytes_fail(r);
 }
 
@@ -130,9 +129,9 @@ static void load_port(struct xen_domain *d, struct bytes_reader *r)
 	port.last_priority = bytes_get_u8(r);
 	port.remote_domid = bytes_get_u16(r);
 	port.remote_port = bytes_get_u16(r);
-	if (!n || n >= XEN_PORTS || port.kind == PORT_FREE || port.kind > PORT_IPI ||
-	    port.vcpu >= d->vcpus || port.last_vcpu >= d->vcpus || port.virq >= XEN_VIRQS ||
-	    port.priority >= FIFO_QUEUES || port.last_priority >= FIFO_QUEUES ||
+	if (!n || n >= XEN_PORTS || port.kind == PORT_FREE || port.kind > PORT_IPI || port.vcpu >= d->vcpus ||
+	    port.last_vcpu >= d->vcpus || port.virq >= XEN_VIRQS || port.priority >= FIFO_QUEUES ||
+	    port.last_priority >= FIFO_QUEUES ||
 	    (port.kind == PORT_INTERDOMAIN && (!port.remote_port || port.remote_port >= XEN_PORTS)) ||
 	    (port.kind == PORT_VIRQ && d->vcpu[evtchn_virq_owner(&port)].virq_port[port.virq]))
 		bytes_fail(r);

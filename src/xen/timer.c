@@ -100,10 +100,10 @@ static void *timer_main(void *arg)
 
 		for (int i = 0; i < n; i++) {
 			uint64_t key = ev[i].data.u64, count;
-			int fd = key == KEY_RETRY ? d->retry_fd :
-				 key == KEY_HALT  ? d->halt_fd :
-				 key == KEY_STOP  ? d->stop_fd :
-						    d->vcpu[key].timer_fd;
+			int fd = key == KEY_RETRY  ? d->retry_fd
+				 : key == KEY_HALT ? d->halt_fd
+				 : key == KEY_STOP ? d->stop_fd
+						   : d->vcpu[key].timer_fd;
 
 			if (key == KEY_STOP)
 				return NULL;
@@ -128,8 +128,7 @@ static int open_timers(struct xen_domain *d)
 	d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	d->retry_fd = timerfd_create(CLOCK_MONOTONIC, flags);
 	d->halt_fd = timerfd_create(CLOCK_MONOTONIC, flags);
-	r = watch(d, d->stop_fd, KEY_STOP) ?: watch(d, d->retry_fd, KEY_RETRY) ?:
-	    watch(d, d->halt_fd, KEY_HALT);
+	r = watch(d, d->stop_fd, KEY_STOP) ?: watch(d, d->retry_fd, KEY_RETRY) ?: watch(d, d->halt_fd, KEY_HALT);
 	for (unsigned int i = 0; r == 0 && i < d->vcpus; i++) {
 		d->vcpu[i].timer_fd = timerfd_create(CLOCK_MONOTONIC, flags);
 		r = watch(d, d->vcpu[i].timer_fd, i);

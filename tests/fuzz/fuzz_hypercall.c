@@ -12,10 +12,10 @@
 #include "xen/backend.h"
 #include "xen/domain.h"
 
-#define RAM   (UINT64_C(2) << 20)
-#define VCPUS 4
-#define ARGS  UINT64_C(0x8000) /* gpa where a step's structure goes */
-#define SLEEPS 3 /* of one input: each costs more than all else that it does */
+#define RAM    (UINT64_C(2) << 20)
+#define VCPUS  4
+#define ARGS   UINT64_C(0x8000) /* gpa where a step's structure goes */
+#define SLEEPS 3		/* of one input: each costs more than all else that it does */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
@@ -61,15 +61,12 @@ static uint64_t get_value(struct bytes_reader *r)
 static void call(struct xen_domain *d, struct machine *m, struct bytes_reader *r)
 {
 	static const uint8_t nr[] = {
-		__HYPERVISOR_memory_op,	   __HYPERVISOR_xen_version,
-		__HYPERVISOR_console_io,   __HYPERVISOR_grant_table_op,
-		__HYPERVISOR_vcpu_op,	   __HYPERVISOR_sched_op,
-		__HYPERVISOR_hvm_op,	   __HYPERVISOR_event_channel_op,
-		__HYPERVISOR_set_timer_op,
+		__HYPERVISOR_memory_op,	     __HYPERVISOR_xen_version,	    __HYPERVISOR_console_io,
+		__HYPERVISOR_grant_table_op, __HYPERVISOR_vcpu_op,	    __HYPERVISOR_sched_op,
+		__HYPERVISOR_hvm_op,	     __HYPERVISOR_event_channel_op, __HYPERVISOR_set_timer_op,
 	};
 	uint8_t who = bytes_get_u8(r), which = bytes_get_u8(r);
-	struct hypercall h = { .nr = which < 0xf0 ? nr[which % sizeof(nr)] : which,
-			       .long_mode = !(who & 0x80) };
+	struct hypercall h = { .nr = which < 0xf0 ? nr[which % sizeof(nr)] : which, .long_mode = !(who & 0x80) };
 	size_t n;
 	const void *p;
 
@@ -90,8 +87,7 @@ static bool sleep_over(struct xen_domain *d, bool altered, struct bytes_reader *
 	_cleanup_bytes_ struct bytes_writer state = { 0 }, store = { 0 }, again = { 0 };
 	struct bytes_reader in, in_store;
 
-	if (xen_domain_save(d, &state, NULL) || xen_domain_save_store(d, &store, NULL) ||
-	    xen_domain_reset(d, NULL))
+	if (xen_domain_save(d, &state, NULL) || xen_domain_save_store(d, &store, NULL) || xen_domain_reset(d, NULL))
 		__builtin_trap();
 	if (altered) {
 		size_t at = bytes_get_u16(r);
@@ -171,15 +167,13 @@ static bool step(struct xen_domain *d, struct machine *m, unsigned int *sleeps, 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
-	static const struct xen_domain_config config = {
-		.domid = 7,
-		.vcpus = VCPUS,
-		.vcpus_online = VCPUS,
-		.name = "fuzz",
-		.uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
-		.memory_bytes = RAM,
-		.memory_max_bytes = RAM
-	};
+	static const struct xen_domain_config config = { .domid = 7,
+							 .vcpus = VCPUS,
+							 .vcpus_online = VCPUS,
+							 .name = "fuzz",
+							 .uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
+							 .memory_bytes = RAM,
+							 .memory_max_bytes = RAM };
 	struct bytes_reader r = bytes_reader(data, len);
 	struct xen_domain *d = NULL;
 	unsigned int sleeps = 0;

@@ -36,10 +36,9 @@ static void read_memory(struct image_reader *r)
 	for (size_t i = 0; i < n; i++) {
 		if (entry[i].bytes > MEMORY - at)
 			return;
-		region[i] = (struct image_region){ .kind = entry[i].kind,
-						   .gpa = entry[i].gpa,
-						   .bytes = entry[i].bytes,
-						   .fd_offset = at };
+		region[i] = (struct image_region){
+			.kind = entry[i].kind, .gpa = entry[i].gpa, .bytes = entry[i].bytes, .fd_offset = at
+		};
 		at += entry[i].bytes;
 	}
 	fd = memfd_create("memory", MFD_CLOEXEC);

@@ -32,8 +32,7 @@ static int teardown(void **state)
 }
 
 /* The reply's body as text, or "". */
-static const char *ask_bytes(const char *method, const char *path, const char *body, size_t len,
-			     int *status)
+static const char *ask_bytes(const char *method, const char *path, const char *body, size_t len, int *status)
 {
 	static char text[65536];
 	struct api_reply reply;
@@ -51,8 +50,7 @@ static const char *ask_bytes(const char *method, const char *path, const char *b
 
 		if (!json_string_length(problem))
 			fail_msg("%s %s: %d without a sentence", method, path, reply.status);
-		assert_int_equal(json_integer_value(json_object_get(reply.body, "status")),
-				 reply.status);
+		assert_int_equal(json_integer_value(json_object_get(reply.body, "status")), reply.status);
 	}
 	assert_true(reply.status >= 200 && reply.status < 500); /* nothing here is our own fault */
 	free(dump);
@@ -70,8 +68,7 @@ static const char *ask(const char *method, const char *path, const char *body, i
 	return text;
 }
 
-static void says(const char *method, const char *path, const char *body, int status,
-		 const char *what)
+static void says(const char *method, const char *path, const char *body, int status, const char *what)
 {
 	const char *text = ask(method, path, body, status);
 
@@ -136,8 +133,7 @@ static void test_events_are_streams(void **state)
 
 static void test_nothing_is_done_without_a_guest(void **state)
 {
-	static const char *const verbs[] = { "pause",	"unpause", "shutdown", "reboot",
-					     "destroy", "suspend", "resume" };
+	static const char *const verbs[] = { "pause", "unpause", "shutdown", "reboot", "destroy", "suspend", "resume" };
 	char path[32];
 
 	(void)state;
@@ -197,8 +193,7 @@ static void test_values_of_the_wrong_type_are_refused_by_key(void **state)
 	says("POST", "/v1/save", "{\"image\": \"relative\"}", 400, "absolute path");
 	says("POST", "/v1/save", "{\"image\": \"\"}", 400, "absolute path");
 	says("POST", "/v1/save", "{}", 400, "absolute path");
-	says("POST", "/v1/save", "{\"image\": \"/x\", \"replace\": \"yes\"}", 400,
-	     "replace: a boolean");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"replace\": \"yes\"}", 400, "replace: a boolean");
 	says("POST", "/v1/checkpoint", "{\"image\": \"/x\", \"stay\": true}", 400, "stay");
 }
 

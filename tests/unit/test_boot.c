@@ -58,33 +58,33 @@ static struct note make_note(uint32_t type, uint32_t value)
 	return (struct note){ { 4, 4, type }, "Xen", value };
 }
 
-#define MAKE_ELF(bits, class, machine)                                                             \
-	static struct elf##bits make_elf##bits(void)                                               \
-	{                                                                                          \
-		struct elf##bits e = {                                                             \
-			.h = { .e_ident = { 0x7f, 'E', 'L', 'F', class, ELFDATA2LSB, EV_CURRENT }, \
-			       .e_type = ET_EXEC,                                                  \
-			       .e_machine = machine,                                               \
-			       .e_version = EV_CURRENT,                                            \
-			       .e_phoff = offsetof(struct elf##bits, load),                        \
-			       .e_ehsize = sizeof(Elf##bits##_Ehdr),                               \
-			       .e_phentsize = sizeof(Elf##bits##_Phdr),                            \
-			       .e_phnum = 2 },                                                     \
-			.load = { .p_type = PT_LOAD,                                               \
-				  .p_flags = PF_R | PF_X,                                          \
-				  .p_offset = offsetof(struct elf##bits, code),                    \
-				  .p_paddr = PADDR,                                                \
-				  .p_filesz = CODE,                                                \
-				  .p_memsz = 8192 },                                               \
-			.notes = { .p_type = PT_NOTE,                                              \
-				   .p_offset = offsetof(struct elf##bits, entry),                  \
-				   .p_filesz = 2 * sizeof(struct note) },                          \
-			.entry = make_note(XEN_ELFNOTE_PHYS32_ENTRY, ENTRY),                       \
-			.cancel = make_note(XEN_ELFNOTE_SUSPEND_CANCEL, 1),                        \
-		};                                                                                 \
-                                                                                                   \
-		memset(e.code, 0xcc, sizeof(e.code));                                              \
-		return e;                                                                          \
+#define MAKE_ELF(bits, class, machine)                                                                                 \
+	static struct elf##bits make_elf##bits(void)                                                                   \
+	{                                                                                                              \
+		struct elf##bits e = {                                                                                 \
+			.h = { .e_ident = { 0x7f, 'E', 'L', 'F', class, ELFDATA2LSB, EV_CURRENT },                     \
+			       .e_type = ET_EXEC,                                                                      \
+			       .e_machine = machine,                                                                   \
+			       .e_version = EV_CURRENT,                                                                \
+			       .e_phoff = offsetof(struct elf##bits, load),                                            \
+			       .e_ehsize = sizeof(Elf##bits##_Ehdr),                                                   \
+			       .e_phentsize = sizeof(Elf##bits##_Phdr),                                                \
+			       .e_phnum = 2 },                                                                         \
+			.load = { .p_type = PT_LOAD,                                                                   \
+				  .p_flags = PF_R | PF_X,                                                              \
+				  .p_offset = offsetof(struct elf##bits, code),                                        \
+				  .p_paddr = PADDR,                                                                    \
+				  .p_filesz = CODE,                                                                    \
+				  .p_memsz = 8192 },                                                                   \
+			.notes = { .p_type = PT_NOTE,                                                                  \
+				   .p_offset = offsetof(struct elf##bits, entry),                                      \
+				   .p_filesz = 2 * sizeof(struct note) },                                              \
+			.entry = make_note(XEN_ELFNOTE_PHYS32_ENTRY, ENTRY),                                           \
+			.cancel = make_note(XEN_ELFNOTE_SUSPEND_CANCEL, 1),                                            \
+		};                                                                                                     \
+                                                                                                                       \
+		memset(e.code, 0xcc, sizeof(e.code));                                                                  \
+		return e;                                                                                              \
 	}
 
 MAKE_ELF(64, ELFCLASS64, EM_X86_64)
@@ -159,8 +159,7 @@ static int parse64(const struct elf64 *e, struct kernel_elf *ret)
 
 static void test_elf_headers_that_make_no_sense_are_refused(void **state)
 {
-	static const uint64_t evil[] = { sizeof(struct elf64), UINT32_MAX, INT64_MAX, UINT64_MAX,
-					 UINT64_MAX - 4 };
+	static const uint64_t evil[] = { sizeof(struct elf64), UINT32_MAX, INT64_MAX, UINT64_MAX, UINT64_MAX - 4 };
 	struct kernel_elf elf;
 
 	(void)state;
@@ -182,8 +181,7 @@ static void test_elf_headers_that_make_no_sense_are_refused(void **state)
 		e.load.p_paddr = UINT64_MAX - 100;
 		assert_int_equal(parse64(&e, &elf), -EINVAL);
 		e = make_elf64();
-		e.entry.h.n_namesz = e.entry.h.n_descsz =
-			(uint32_t)evil[i]; /* hides what follows */
+		e.entry.h.n_namesz = e.entry.h.n_descsz = (uint32_t)evil[i]; /* hides what follows */
 		assert_int_equal(parse64(&e, &elf), 0);
 		assert_false(elf.suspend_cancel);
 	}
@@ -220,8 +218,7 @@ static void test_other_files_are_no_elf(void **state)
 
 static void test_segments_outside_of_memory_are_refused(void **state)
 {
-	static const uint64_t where[] = { RAM, RAM - 4096, GMEM_XENSTORE_GPA, GMEM_ACPI_GPA,
-					  UINT64_C(1) << 40 };
+	static const uint64_t where[] = { RAM, RAM - 4096, GMEM_XENSTORE_GPA, GMEM_ACPI_GPA, UINT64_C(1) << 40 };
 	struct kernel_elf elf;
 	uint64_t end;
 
@@ -265,22 +262,19 @@ static struct packed pack(enum packer how, const void *file, uint32_t size)
 	size_t n = 0;
 	lzma_options_lzma o;
 	lzma_stream s = LZMA_STREAM_INIT;
-	z_stream z = { .next_in = (Bytef *)(uintptr_t)file,
-		       .avail_in = size,
-		       .next_out = out,
-		       .avail_out = sizeof(out) };
+	z_stream z = {
+		.next_in = (Bytef *)(uintptr_t)file, .avail_in = size, .next_out = out, .avail_out = sizeof(out)
+	};
 
 	switch (how) {
 	case GZIP:
-		assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY),
-				 Z_OK);
+		assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 9, Z_DEFAULT_STRATEGY), Z_OK);
 		assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
 		n = z.total_out;
 		deflateEnd(&z);
 		break;
 	case XZ:
-		assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, file, size, out,
-							 &n, sizeof(out)),
+		assert_int_equal(lzma_easy_buffer_encode(6, LZMA_CHECK_CRC32, NULL, file, size, out, &n, sizeof(out)),
 				 LZMA_OK);
 		break;
 	case LZMA:
@@ -347,8 +341,7 @@ static void test_truncated_bzimages_are_refused(void **state)
 
 static void test_a_wrong_unpacked_size_is_refused(void **state)
 {
-	static const uint32_t sizes[] = { 0, 1, sizeof(struct elf64) - 1, sizeof(struct elf64) + 1,
-					  UINT32_MAX };
+	static const uint32_t sizes[] = { 0, 1, sizeof(struct elf64) - 1, sizeof(struct elf64) + 1, UINT32_MAX };
 	struct elf64 e = make_elf64();
 
 	(void)state;
@@ -406,8 +399,7 @@ static void test_bzimages_that_make_no_sense_are_refused(void **state)
 
 /* ---- thunks ---- */
 
-static const uint8_t vmmcall_ret[] = { 0x0f, 0x01, 0xd9, 0xc3 },
-		     vmcall_ret[] = { 0x0f, 0x01, 0xc1, 0xc3 };
+static const uint8_t vmmcall_ret[] = { 0x0f, 0x01, 0xd9, 0xc3 }, vmcall_ret[] = { 0x0f, 0x01, 0xc1, 0xc3 };
 
 static struct boot_thunks find(const struct elf64 *e)
 {
@@ -542,8 +534,7 @@ static void test_the_hypercall_page_calls_its_numbers(void **state)
 	for (unsigned int nr = 0; nr < 128; nr++) {
 		const uint8_t stub[] = { 0xb8, (uint8_t)nr, 0, 0, 0, 0xe7, 0xf5, 0xc3 };
 
-		assert_memory_equal(page + nr * 32, nr == 23 ? (const uint8_t *)"\x0f\x0b" : stub,
-				    nr == 23 ? 2 : 8);
+		assert_memory_equal(page + nr * 32, nr == 23 ? (const uint8_t *)"\x0f\x0b" : stub, nr == 23 ? 2 : 8);
 	}
 }
 
@@ -598,9 +589,8 @@ static void test_acpi_tables_are_whole(void **state)
 		madt = table(u64(xsdt + 44), "APIC", &len);
 		assert_int_equal(len, 44 + vcpus * 8);
 		for (unsigned int i = 0; i < vcpus; i++)
-			assert_memory_equal(
-				madt + 44 + i * 8,
-				((uint8_t[]){ 0, 8, (uint8_t)i, (uint8_t)(2 * i), 1, 0, 0, 0 }), 8);
+			assert_memory_equal(madt + 44 + i * 8,
+					    ((uint8_t[]){ 0, 8, (uint8_t)i, (uint8_t)(2 * i), 1, 0, 0, 0 }), 8);
 	}
 }
 
@@ -660,8 +650,7 @@ static void test_start_info_tells_what_is_where(void **state)
 	module = gmem_hva(mem, s->modlist_paddr, sizeof(*module));
 	assert_int_equal(module->size, 10000);
 	assert_int_equal(module->paddr % 4096, 0);
-	assert_true(module->paddr >= PADDR + 8192 &&
-		    module->paddr + module->size <= info.start_info);
+	assert_true(module->paddr >= PADDR + 8192 && module->paddr + module->size <= info.start_info);
 	assert_int_equal(*(char *)gmem_hva(mem, module->paddr + 9999, 1), 'i');
 	assert_int_equal(s->memmap_entries, 3);
 	map = gmem_hva(mem, s->memmap_paddr, 3 * sizeof(*map));

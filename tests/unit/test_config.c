@@ -149,12 +149,9 @@ static void test_words_have_numbers_and_numbers_words(void **state)
 
 	(void)state;
 	for (int i = 0; i < 3; i++) {
-		assert_int_equal(guest_action_parse(guest_action_name((enum guest_action)i), &a),
-				 0);
+		assert_int_equal(guest_action_parse(guest_action_name((enum guest_action)i), &a), 0);
 		assert_int_equal(a, i);
-		assert_int_equal(
-			guest_transport_parse(guest_transport_name((enum guest_transport)i), &t),
-			0);
+		assert_int_equal(guest_transport_parse(guest_transport_name((enum guest_transport)i), &t), 0);
 		assert_int_equal(t, i);
 	}
 	assert_int_equal(guest_action_parse("", &a), -EINVAL);

@@ -60,15 +60,13 @@ static bool on_event(void *arg)
 static int domain_new(struct machine *machine, struct xen_domain **ret)
 {
 	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
-	static const struct xen_domain_config config = {
-		.domid = 7,
-		.vcpus = VCPUS,
-		.vcpus_online = VCPUS,
-		.name = "test",
-		.uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
-		.memory_bytes = RAM,
-		.memory_max_bytes = RAM
-	};
+	static const struct xen_domain_config config = { .domid = 7,
+							 .vcpus = VCPUS,
+							 .vcpus_online = VCPUS,
+							 .name = "test",
+							 .uuid = "6f0d8a3a-0000-4000-8000-0123456789ab",
+							 .memory_bytes = RAM,
+							 .memory_max_bytes = RAM };
 
 	return xen_domain_new(machine, &config, &ops, ret, NULL);
 }
@@ -110,8 +108,7 @@ static int setup(void **state)
 	for (unsigned int i = 0; i < VCPUS; i++) {
 		xen_hvm_evtchn_upcall_vector_t vector = { .vcpu = i, .vector = VECTOR };
 
-		if (call(i, __HYPERVISOR_hvm_op, HVMOP_set_evtchn_upcall_vector, &vector,
-			 sizeof(vector)))
+		if (call(i, __HYPERVISOR_hvm_op, HVMOP_set_evtchn_upcall_vector, &vector, sizeof(vector)))
 			return -1;
 		m.vcpu[i].signals = 0; /* the one that comes with a new vector */
 	}
@@ -257,22 +254,17 @@ static void test_a_vcpu_info_elsewhere_gets_the_events(void **state)
 	(void)state;
 	do_unmask(port);
 	do_send(port);
-	assert_int_equal(call(3, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)),
-			 0);
+	assert_int_equal(call(3, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)), 0);
 	assert_int_equal(info->evtchn_upcall_pending, 1); /* nothing that was pending is lost */
 	assert_int_equal(info->evtchn_pending_sel, ~(xen_ulong_t)0);
-	assert_int_equal(call(3, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)),
-			 -EBUSY);
+	assert_int_equal(call(3, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)), -EBUSY);
 	assert_int_equal(m.vcpu[3].pvclock_gpa, 0x50040 + offsetof(vcpu_info_t, time));
 	op.offset = 4096 - 8;
-	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)),
-			 -EINVAL);
+	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)), -EINVAL);
 	op.offset = 4;
-	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)),
-			 -EINVAL);
+	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)), -EINVAL);
 	op = (vcpu_register_vcpu_info_t){ .mfn = gpa_to_gfn(RAM) };
-	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)),
-			 -EINVAL);
+	assert_int_equal(call(2, __HYPERVISOR_vcpu_op, VCPUOP_register_vcpu_info, &op, sizeof(op)), -EINVAL);
 }
 
 /* ---- binding ---- */
@@ -301,8 +293,7 @@ static void test_global_virqs_stay_bound_where_they_are(void **state)
 	evtchn_bind_vcpu_t move;
 
 	(void)state;
-	assert_int_equal(bind_virq(VIRQ_DOM_EXC, 1, NULL),
-			 -EINVAL); /* as Xen: they begin on vCPU 0 */
+	assert_int_equal(bind_virq(VIRQ_DOM_EXC, 1, NULL), -EINVAL); /* as Xen: they begin on vCPU 0 */
 	assert_int_equal(bind_virq(VIRQ_DOM_EXC, 0, &port), 0);
 	move = (evtchn_bind_vcpu_t){ .port = port, .vcpu = 2 };
 	assert_int_equal(EVTCHN(EVTCHNOP_bind_vcpu, &move), 0);
@@ -337,8 +328,7 @@ static void test_only_what_may_move_moves(void **state)
 
 static void test_ports_of_ones_own_are_connected_both_ways(void **state)
 {
-	evtchn_bind_interdomain_t op = { .remote_dom = DOMID_SELF,
-					 .remote_port = unbound(DOMID_SELF) };
+	evtchn_bind_interdomain_t op = { .remote_dom = DOMID_SELF, .remote_port = unbound(DOMID_SELF) };
 
 	(void)state;
 	assert_int_equal(EVTCHN(EVTCHNOP_bind_interdomain, &op), 0);
@@ -349,8 +339,7 @@ static void test_ports_of_ones_own_are_connected_both_ways(void **state)
 	assert_true(bit(shared()->evtchn_pending, op.remote_port));
 	assert_int_equal(do_close(op.local_port), 0);
 	assert_int_equal(status(op.remote_port).status, EVTCHNSTAT_unbound);
-	assert_false(
-		bit(shared()->evtchn_pending, op.local_port)); /* nothing left for the next one */
+	assert_false(bit(shared()->evtchn_pending, op.local_port)); /* nothing left for the next one */
 }
 
 static void test_connections_that_cannot_be_are_refused(void **state)
@@ -506,8 +495,7 @@ static void test_fifo_delivers_in_order(void **state)
 		assert_int_equal(control(1)->ready, 1u << EVTCHN_FIFO_PRIORITY_DEFAULT);
 		assert_int_equal(m.vcpu[1].signals, round + 1);
 		for (int i = 0; i < 4; i++)
-			assert_int_equal(fifo_take(1, EVTCHN_FIFO_PRIORITY_DEFAULT),
-					 port[order[i]]);
+			assert_int_equal(fifo_take(1, EVTCHN_FIFO_PRIORITY_DEFAULT), port[order[i]]);
 		assert_int_equal(control(1)->ready, 0);
 		upcall(1);
 	}
@@ -539,8 +527,7 @@ static void test_fifo_priorities_have_queues_of_their_own(void **state)
 	assert_int_equal(EVTCHN(EVTCHNOP_set_priority, &op), 0);
 	do_send(low);
 	do_send(high);
-	assert_int_equal(control(0)->ready,
-			 1u << EVTCHN_FIFO_PRIORITY_DEFAULT | 1u << EVTCHN_FIFO_PRIORITY_MAX);
+	assert_int_equal(control(0)->ready, 1u << EVTCHN_FIFO_PRIORITY_DEFAULT | 1u << EVTCHN_FIFO_PRIORITY_MAX);
 	assert_int_equal(control(0)->head[EVTCHN_FIFO_PRIORITY_MAX], high);
 	assert_int_equal(control(0)->head[EVTCHN_FIFO_PRIORITY_DEFAULT], low);
 	op.priority = EVTCHN_FIFO_PRIORITY_MIN + 1;
@@ -653,9 +640,7 @@ static void test_corrupt_links_hurt_only_the_guest(void **state)
 
 static int64_t map_grant(uint64_t idx, uint64_t gfn)
 {
-	xen_add_to_physmap_t op = {
-		.domid = DOMID_SELF, .space = XENMAPSPACE_grant_table, .idx = idx, .gpfn = gfn
-	};
+	xen_add_to_physmap_t op = { .domid = DOMID_SELF, .space = XENMAPSPACE_grant_table, .idx = idx, .gpfn = gfn };
 
 	return call(0, __HYPERVISOR_memory_op, XENMEM_add_to_physmap, &op, sizeof(op));
 }
@@ -725,8 +710,7 @@ static void make_busy(bool fifo)
 
 	if (fifo)
 		go_fifo();
-	op = (evtchn_bind_interdomain_t){ .remote_dom = DOMID_SELF,
-					  .remote_port = unbound(DOMID_SELF) };
+	op = (evtchn_bind_interdomain_t){ .remote_dom = DOMID_SELF, .remote_port = unbound(DOMID_SELF) };
 	EVTCHN(EVTCHNOP_bind_interdomain, &op);
 	for (unsigned int i = 0; i < VCPUS; i++) {
 		bind_virq(VIRQ_TIMER, i, &port);
@@ -871,12 +855,10 @@ static void test_suspend_is_for_the_first_vcpu(void **state)
 	struct sched_shutdown op = { .reason = SHUTDOWN_suspend };
 
 	(void)state;
-	assert_int_equal(call(1, __HYPERVISOR_sched_op, SCHEDOP_shutdown, &op, sizeof(op)),
-			 -EINVAL);
+	assert_int_equal(call(1, __HYPERVISOR_sched_op, SCHEDOP_shutdown, &op, sizeof(op)), -EINVAL);
 	assert_int_equal(call(0, __HYPERVISOR_sched_op, SCHEDOP_shutdown, &op, sizeof(op)), 1);
 	op.reason = 99;
-	assert_int_equal(call(0, __HYPERVISOR_sched_op, SCHEDOP_shutdown, &op, sizeof(op)),
-			 -EINVAL);
+	assert_int_equal(call(0, __HYPERVISOR_sched_op, SCHEDOP_shutdown, &op, sizeof(op)), -EINVAL);
 }
 
 static void test_a_timer_that_passed_fires_at_once(void **state)

@@ -33,9 +33,7 @@ static int teardown(void **state)
 
 static void test_sizes_that_cannot_be_are_refused(void **state)
 {
-	static const uint64_t bad[] = {
-		0, 1, 4095, MIB + 1, (UINT64_C(1) << 40) + 4096, UINT64_MAX
-	};
+	static const uint64_t bad[] = { 0, 1, 4095, MIB + 1, (UINT64_C(1) << 40) + 4096, UINT64_MAX };
 	struct gmem *none = NULL;
 
 	(void)state;
@@ -84,8 +82,7 @@ static void test_regions_do_not_overlap_anywhere(void **state)
 	for (size_t i = 0; i < n; i++) {
 		assert_true(g[i].fd_offset + g[i].bytes <= (uint64_t)st.st_size);
 		for (size_t k = 0; k < i; k++) {
-			assert_true(g[i].gpa >= g[k].gpa + g[k].bytes ||
-				    g[k].gpa >= g[i].gpa + g[i].bytes);
+			assert_true(g[i].gpa >= g[k].gpa + g[k].bytes || g[k].gpa >= g[i].gpa + g[i].bytes);
 			assert_true(g[i].fd_offset >= g[k].fd_offset + g[k].bytes ||
 				    g[k].fd_offset >= g[i].fd_offset + g[i].bytes);
 			assert_int_not_equal(g[i].slot, g[k].slot);

@@ -76,11 +76,9 @@ static void memory_new(struct memory *m, size_t n, const uint64_t *gpa, const ui
 {
 	*m = (struct memory){ .fd = memfd_create("memory", MFD_CLOEXEC), .n = n };
 	for (size_t i = n; i-- > 0;) {
-		m->region[i] = (struct image_region){ .kind = (uint32_t)i + 1,
-						      .gpa = gpa[i],
-						      .bytes = sizes[i],
-						      .fd = m->fd,
-						      .fd_offset = m->bytes };
+		m->region[i] = (struct image_region){
+			.kind = (uint32_t)i + 1, .gpa = gpa[i], .bytes = sizes[i], .fd = m->fd, .fd_offset = m->bytes
+		};
 		m->bytes += sizes[i];
 	}
 	assert_int_equal(ftruncate(m->fd, (off_t)m->bytes), 0);
@@ -286,8 +284,7 @@ static void test_every_altered_byte_is_refused(void **state)
 				fail_msg("byte %zu xor 0x%x was accepted", at, flip[i]);
 			/* Who does not want the sentence gets the code all the same. */
 			if (at % 61 == 0 && check_bytes(buf, len, NULL) >= 0)
-				fail_msg("byte %zu xor 0x%x was accepted by a silent caller", at,
-					 flip[i]);
+				fail_msg("byte %zu xor 0x%x was accepted by a silent caller", at, flip[i]);
 			buf[at] ^= flip[i];
 		}
 	}
@@ -344,8 +341,7 @@ static void fix_records(uint8_t *buf, size_t len)
 			memcpy(buf + at + sizeof(rec), &d, sizeof(d));
 		}
 		memcpy(whole, &rec, offsetof(struct image_record, digest));
-		memcpy(whole + offsetof(struct image_record, digest), buf + at + sizeof(rec),
-		       rec.len);
+		memcpy(whole + offsetof(struct image_record, digest), buf + at + sizeof(rec), rec.len);
 		rec.digest = image_digest(whole, offsetof(struct image_record, digest) + rec.len);
 		memcpy(buf + at, &rec, sizeof(rec));
 		all[n++] = rec.digest;
@@ -382,8 +378,7 @@ static void test_features_are_required_or_optional(void **state)
 	for (int bit = 0; bit < 64; bit++) {
 		bool known = IMAGE_FEATURES >> bit & 1 && bit < 32, parent = known && IMAGE_FEATURE_PARENT >> bit & 1;
 
-		buf[offsetof(struct image_header, required) + (size_t)bit / 8] =
-			(uint8_t)(1u << bit % 8);
+		buf[offsetof(struct image_header, required) + (size_t)bit / 8] = (uint8_t)(1u << bit % 8);
 		fix_header(buf);
 		assert_int_equal(check_bytes(buf, len, &err), parent ? -EBADMSG : known ? 0 : -EOPNOTSUPP);
 		if (!known)
@@ -580,8 +575,7 @@ static void test_a_cancelled_image_leaves_nothing(void **state)
 	struct memory m;
 
 	(void)state;
-	memory_new(&m, 3, (uint64_t[]){ 0, GIB, 2 * GIB },
-		   (uint64_t[]){ 32 * MIB, 32 * MIB, 32 * MIB });
+	memory_new(&m, 3, (uint64_t[]){ 0, GIB, 2 * GIB }, (uint64_t[]){ 32 * MIB, 32 * MIB, 32 * MIB });
 	memset(m.hva, 1, m.bytes);
 	assert_int_equal(begin(&w, false), 0);
 	assert_int_equal(image_writer_memory(w, m.region, 3, &progress, &err), -ECANCELED);
@@ -648,8 +642,7 @@ static void test_only_files_are_images(void **state)
 	(void)state;
 	assert_int_equal(image_reader_open(path, &r, &err), -ENOENT);
 	assert_int_equal(mkfifo(path, 0600), 0);
-	assert_int_equal(image_reader_open(path, &r, &err),
-			 -EINVAL); /* and does not wait for a writer */
+	assert_int_equal(image_reader_open(path, &r, &err), -EINVAL); /* and does not wait for a writer */
 	assert_int_equal(image_writer_new(path, &replacing, &w, &err), -EINVAL);
 	assert_int_equal(image_reader_open(folder, &r, &err), -EINVAL);
 	assert_int_equal(image_writer_new(folder, &replacing, &w, &err), -EINVAL);

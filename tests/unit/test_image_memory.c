@@ -58,8 +58,12 @@ static void memory_new(struct memory *m)
 	assert_int_equal(ftruncate(m->fd, (off_t)m->bytes), 0);
 	m->hva = mmap(NULL, m->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	assert_ptr_not_equal(m->hva, MAP_FAILED);
-	m->region[0] = (struct image_region){ .kind = 1, .gpa = 4 * GIB, .bytes = HIGH_BYTES, .fd = m->fd,
-					      .fd_offset = LOW_BYTES, .hva = m->hva + LOW_BYTES };
+	m->region[0] = (struct image_region){ .kind = 1,
+					      .gpa = 4 * GIB,
+					      .bytes = HIGH_BYTES,
+					      .fd = m->fd,
+					      .fd_offset = LOW_BYTES,
+					      .hva = m->hva + LOW_BYTES };
 	m->region[1] = (struct image_region){ .kind = 1, .bytes = LOW_BYTES, .fd = m->fd, .hva = m->hva };
 }
 

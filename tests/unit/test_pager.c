@@ -272,12 +272,9 @@ static void test_it_can_be_left_at_any_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_what_is_touched_is_there),
-		cmocka_unit_test(test_many_touch_at_once),
-		cmocka_unit_test(test_what_is_written_stays),
-		cmocka_unit_test(test_it_comes_by_itself),
-		cmocka_unit_test(test_pages_given_back_are_zero),
-		cmocka_unit_test(test_altered_memory_stops_all),
+		cmocka_unit_test(test_what_is_touched_is_there),   cmocka_unit_test(test_many_touch_at_once),
+		cmocka_unit_test(test_what_is_written_stays),	   cmocka_unit_test(test_it_comes_by_itself),
+		cmocka_unit_test(test_pages_given_back_are_zero),  cmocka_unit_test(test_altered_memory_stops_all),
 		cmocka_unit_test(test_it_can_be_left_at_any_time),
 	};
 

@@ -221,8 +221,7 @@ static void on_progress(void *arg, const char *phase, uint64_t done, uint64_t to
 	struct stage *st = arg;
 
 	st->progress_calls++;
-	if (phase[1] != (char)('0' + done / 10) || phase[2] != (char)('0' + done % 10) ||
-	    total != st->scene->n)
+	if (phase[1] != (char)('0' + done / 10) || phase[2] != (char)('0' + done % 10) || total != st->scene->n)
 		st->wrong = "progress of another phase";
 }
 
@@ -230,24 +229,23 @@ static void on_progress(void *arg, const char *phase, uint64_t done, uint64_t to
 
 static const char *describe(const struct scene *s)
 {
-	static const char *const name[SCRIPTS] = { "ok",	"fail",	    "fail-mute",
-						   "cancel",	"wait",	    "too-late",
-						   "late-pass", "own-time", "own-cancel" };
+	static const char *const name[SCRIPTS] = { "ok",       "fail",	    "fail-mute", "cancel",    "wait",
+						   "too-late", "late-pass", "own-time",	 "own-cancel" };
 	static char text[1024];
 	size_t n = 0;
 
 	for (size_t i = 0; i < s->n; i++)
 		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%s ", name[s->script[i]],
 				      s->no_return[i] ? "(no return)" : "");
-	snprintf(text + n, sizeof(text) - n, "fail_at=%d cancel_before=%d limit=%d", s->fail_at,
-		 s->cancel_before, !s->no_limit);
+	snprintf(text + n, sizeof(text) - n, "fail_at=%d cancel_before=%d limit=%d", s->fail_at, s->cancel_before,
+		 !s->no_limit);
 	return text;
 }
 
-#define CHECK(scene, what)                                                                         \
-	do {                                                                                       \
-		if (!(what))                                                                       \
-			fail_msg("%s: %s", describe(scene), #what);                                \
+#define CHECK(scene, what)                                                                                             \
+	do {                                                                                                           \
+		if (!(what))                                                                                           \
+			fail_msg("%s: %s", describe(scene), #what);                                                    \
 	} while (0)
 
 static const char *expected_words(const struct scene *s, const struct story *want)
@@ -295,8 +293,7 @@ static void check_times(const struct scene *s, const struct pm_timeline *t)
 		const struct pm_span *p = &t->span[i];
 
 		if (p->result == PM_NOT_RUN) {
-			CHECK(s,
-			      !p->start_ns && !p->end_ns && !p->undo_start_ns && !p->undo_end_ns);
+			CHECK(s, !p->start_ns && !p->end_ns && !p->undo_start_ns && !p->undo_end_ns);
 			continue;
 		}
 		CHECK(s, p->start_ns > last && p->end_ns > p->start_ns);
@@ -350,8 +347,7 @@ static void try_scene(const struct scene *s)
 
 	for (size_t i = 0; i < s->n; i++) {
 		snprintf(names[i], sizeof(names[i]), "p%02u", (unsigned int)(i % 100));
-		phases[i] = (struct pm_phase){ names[i], enter, undo, s->no_limit ? 0 : LIMIT,
-					       s->no_return[i] };
+		phases[i] = (struct pm_phase){ names[i], enter, undo, s->no_limit ? 0 : LIMIT, s->no_return[i] };
 	}
 	if (s->fail_at >= 0)
 		run.fail_at = names[s->fail_at];
@@ -445,8 +441,7 @@ static void test_random_scripts_of_large_tables(void **state)
 
 	(void)state;
 	for (int round = 0; round < 20000; round++) {
-		struct scene s = { .n = (size_t)rand_r(&seed) % (PM_PHASES_MAX + 1),
-				   .fail_at = -1 };
+		struct scene s = { .n = (size_t)rand_r(&seed) % (PM_PHASES_MAX + 1), .fail_at = -1 };
 
 		for (size_t i = 0; i < s.n; i++) {
 			if (rand_r(&seed) % 8 == 0)
@@ -531,10 +526,8 @@ static void test_limits_are_scaled(void **state)
 		uint64_t pct;
 		const char *msg;
 	} row[] = {
-		{ 0, "op: long: not done after 10.0 s" },
-		{ 100, "op: long: not done after 10.0 s" },
-		{ 50, "op: long: not done after 5.0 s" },
-		{ 2000, "op: long: not done after 200.0 s" },
+		{ 0, "op: long: not done after 10.0 s" }, { 100, "op: long: not done after 10.0 s" },
+		{ 50, "op: long: not done after 5.0 s" }, { 2000, "op: long: not done after 200.0 s" },
 		{ 5, "op: long: not done after 500 ms" },
 	};
 

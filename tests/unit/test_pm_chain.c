@@ -43,8 +43,7 @@ static struct tester *add(struct pm_chain *chain, struct tester *t, char letter,
 	static char names[26][2];
 
 	names[letter - 'a'][0] = letter;
-	*t = (struct tester){ .handler = { names[letter - 'a'], priority, note, NULL },
-			      .letter = letter };
+	*t = (struct tester){ .handler = { names[letter - 'a'], priority, note, NULL }, .letter = letter };
 	pm_chain_add(chain, &t->handler);
 	return t;
 }

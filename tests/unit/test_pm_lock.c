@@ -55,8 +55,7 @@ static void test_the_same_operation_twice_is_refused(void **state)
 #define THREADS 8
 #define TURNS	20000
 
-static const char *const op_names[THREADS] = { "op0", "op1", "op2", "op3",
-					       "op4", "op5", "op6", "op7" };
+static const char *const op_names[THREADS] = { "op0", "op1", "op2", "op3", "op4", "op5", "op6", "op7" };
 
 struct rivals {
 	struct pm_lock lock;

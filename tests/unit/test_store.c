@@ -71,9 +71,7 @@ static int teardown(void **state)
 
 static void put(uint32_t type, const void *body, size_t len)
 {
-	struct xsd_sockmsg head = {
-		.type = type, .req_id = next_id++, .tx_id = sc.tx, .len = (uint32_t)len
-	};
+	struct xsd_sockmsg head = { .type = type, .req_id = next_id++, .tx_id = sc.tx, .len = (uint32_t)len };
 	char raw[sizeof(head) + XENSTORE_PAYLOAD_MAX];
 
 	memcpy(raw, &head, sizeof(head));
@@ -100,8 +98,7 @@ static void note_event(void)
 
 	assert_int_equal(sc.head.req_id, 0);
 	assert_int_equal(sc.body[sc.head.len - 1], 0);
-	assert_int_equal(strlen(sc.body) + 1 + strlen(sc.body + strlen(sc.body) + 1) + 1,
-			 sc.head.len);
+	assert_int_equal(strlen(sc.body) + 1 + strlen(sc.body + strlen(sc.body) + 1) + 1, sc.head.len);
 	snprintf(sc.ev + n, sizeof(sc.ev) - n, "%s %s\n", sc.body, sc.body + strlen(sc.body) + 1);
 }
 
@@ -150,10 +147,10 @@ static const char *ask(uint32_t type, const void *body, size_t len)
 #define ASK(type, body)	 ask(type, body, sizeof(body)) /* with the NUL */
 #define RAW(type, body)	 ask(type, body, sizeof(body) - 1)
 #define is(answer, want) assert_string_equal(answer, want)
-#define is_error(answer, want)                                                                     \
-	do {                                                                                       \
-		assert_string_equal(answer, want);                                                 \
-		assert_int_equal(sc.head.type, XS_ERROR);                                          \
+#define is_error(answer, want)                                                                                         \
+	do {                                                                                                           \
+		assert_string_equal(answer, want);                                                                     \
+		assert_int_equal(sc.head.type, XS_ERROR);                                                              \
 	} while (0)
 
 static const char *get_value(const char *path)
@@ -247,8 +244,7 @@ static void test_rm_takes_everything_below(void **state)
 
 static void test_bad_paths_are_refused(void **state)
 {
-	static const char *const bad[] = { "",	  "//",	 "a//b", "a/",	     "/a/",
-					   "a b", "a.b", "a\n",	 "\xc3\xa4", "a*" };
+	static const char *const bad[] = { "", "//", "a//b", "a/", "/a/", "a b", "a.b", "a\n", "\xc3\xa4", "a*" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
@@ -325,8 +321,7 @@ static void test_bad_permissions_are_refused(void **state)
 	is_error(ASK(XS_SET_PERMS, "name\0n7 "), "EINVAL");
 	is_error(RAW(XS_SET_PERMS, "name\0n7"), "EINVAL");
 	is_error(RAW(XS_SET_PERMS, "name\0"), "EINVAL");
-	is_error(ASK(XS_SET_PERMS,
-		     "name\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7"),
+	is_error(ASK(XS_SET_PERMS, "name\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7\0n7"),
 		 "EINVAL");
 }
 
@@ -928,9 +923,7 @@ static void test_a_ring_wraps_around(void **state)
 			ring_get(body, 3);
 			assert_memory_equal(body, "web", 3);
 			assert_int_equal(ring.rsp_cons, ring.rsp_prod);
-			head = (struct xsd_sockmsg){ .type = XS_READ,
-						     .len = 5,
-						     .req_id = head.req_id };
+			head = (struct xsd_sockmsg){ .type = XS_READ, .len = 5, .req_id = head.req_id };
 		}
 	}
 }

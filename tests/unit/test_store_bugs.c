@@ -22,8 +22,7 @@ static struct xs *xs;
 static int setup(void **state)
 {
 	(void)state;
-	return xs_new(GUEST, &xs, NULL) || xs_write(xs, HOME, "%s", "") ||
-	       xs_set_perms(xs, HOME, "n7");
+	return xs_new(GUEST, &xs, NULL) || xs_write(xs, HOME, "%s", "") || xs_set_perms(xs, HOME, "n7");
 }
 
 static int teardown(void **state)
@@ -263,25 +262,16 @@ static void test_some_requests_know_no_transactions(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_a_saved_request_is_one_that_is_not_whole,
-						setup, teardown),
-		cmocka_unit_test_setup_teardown(test_saved_transactions_have_numbers_of_their_own,
-						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_saved_request_is_one_that_is_not_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_saved_transactions_have_numbers_of_their_own, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_a_long_name_survives_a_sleep, setup, teardown),
-		cmocka_unit_test_setup_teardown(
-			test_requests_that_waited_for_room_are_taken_with_it, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_a_broken_connection_tells_why, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_a_refused_write_leaves_nothing_behind, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_nobody_learns_what_is_missing, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_a_failed_commit_fires_nothing, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_a_removal_conflicts_with_changes_below, setup,
-						teardown),
-		cmocka_unit_test_setup_teardown(test_some_requests_know_no_transactions, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_requests_that_waited_for_room_are_taken_with_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_broken_connection_tells_why, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_refused_write_leaves_nothing_behind, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_nobody_learns_what_is_missing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_failed_commit_fires_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_a_removal_conflicts_with_changes_below, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_some_requests_know_no_transactions, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -23,22 +23,16 @@ static const struct timeline_span saved[] = {
 	{ "write", TIMELINE_DONE, MS(100), MS(350), 0, 0 },
 	{ "destroy", TIMELINE_DONE, MS(350), MS(400), 0, 0 },
 };
-static const struct timeline_op save = { "save", "web",	  NULL,	 TIMELINE_DONE,
-					 MS(0),	 MS(400), saved, ARRAY_SIZE(saved) };
+static const struct timeline_op save = { "save", "web", NULL, TIMELINE_DONE, MS(0), MS(400), saved, ARRAY_SIZE(saved) };
 
 static const struct timeline_span unsaved[] = {
 	{ "freeze", TIMELINE_UNDONE, MS(0), MS(100), MS(300), MS(400) },
 	{ "write", TIMELINE_FAILED, MS(100), MS(300), 0, 0 },
 	{ "destroy", TIMELINE_NOT_RUN, 0, 0, 0, 0 },
 };
-static const struct timeline_op failed = { "save",
-					   NULL,
-					   "save: write: the disk <is> full",
-					   TIMELINE_FAILED,
-					   MS(0),
-					   MS(400),
-					   unsaved,
-					   ARRAY_SIZE(unsaved) };
+static const struct timeline_op failed = {
+	"save", NULL, "save: write: the disk <is> full", TIMELINE_FAILED, MS(0), MS(400), unsaved, ARRAY_SIZE(unsaved)
+};
 
 static char *text_of(const struct timeline_op *ops, size_t n, unsigned int width, bool colour)
 {
@@ -81,13 +75,12 @@ static void test_an_operation_that_was_undone(void **state)
 	_cleanup_free_ char *s = text_of(&failed, 1, 72, false);
 
 	(void)state;
-	assert_string_equal(
-		s, "save  failed after 400 ms, all undone\n"
-		   "  freeze   ████████        ·       ▒▒▒▒▒▒▒▒     100 ms  undone in 100 ms\n"
-		   "  write    ·       ████████████████             200 ms  failed\n"
-		   "  destroy  ·               ·                            not run\n"
-		   "           ╵0              ╵200 ms\n"
-		   "  save: write: the disk <is> full\n");
+	assert_string_equal(s, "save  failed after 400 ms, all undone\n"
+			       "  freeze   ████████        ·       ▒▒▒▒▒▒▒▒     100 ms  undone in 100 ms\n"
+			       "  write    ·       ████████████████             200 ms  failed\n"
+			       "  destroy  ·               ·                            not run\n"
+			       "           ╵0              ╵200 ms\n"
+			       "  save: write: the disk <is> full\n");
 }
 
 static void test_bars_of_several_operations_stand_below_each_other(void **state)
@@ -182,9 +175,7 @@ static void test_durations_have_three_digits(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(row); i++) {
 		struct timeline_span span = { "x", TIMELINE_DONE, MS(0), MS(0) + row[i].ns, 0, 0 };
-		struct timeline_op op = {
-			"op", NULL, NULL, TIMELINE_DONE, MS(0), MS(9e6), &span, 1
-		};
+		struct timeline_op op = { "op", NULL, NULL, TIMELINE_DONE, MS(0), MS(9e6), &span, 1 };
 		_cleanup_free_ char *s = text_of(&op, 1, 80, false);
 
 		assert_non_null(strstr(s, row[i].want));
@@ -299,9 +290,7 @@ static void test_svg_does_not_follow_the_locale(void **state)
 /* Times from elsewhere make no sense; they are drawn somehow, and no sanitizer complains. */
 static uint64_t any_time(unsigned int *seed)
 {
-	static const uint64_t odd[] = {
-		0, 1, MS(0), MS(1), UINT64_MAX, UINT64_MAX - 1, UINT64_MAX / 2
-	};
+	static const uint64_t odd[] = { 0, 1, MS(0), MS(1), UINT64_MAX, UINT64_MAX - 1, UINT64_MAX / 2 };
 
 	if (rand_r(seed) % 2)
 		return odd[(size_t)rand_r(seed) % ARRAY_SIZE(odd)];
@@ -331,9 +320,8 @@ static void test_any_times_are_drawn(void **state)
 		_cleanup_free_ char *s = NULL, *svg = NULL;
 
 		for (size_t i = 0; i < ARRAY_SIZE(spans); i++)
-			spans[i] = (struct timeline_span){ "phase",	    any_result(&seed),
-							   any_time(&seed), any_time(&seed),
-							   any_time(&seed), any_time(&seed) };
+			spans[i] = (struct timeline_span){ "phase",	    any_result(&seed), any_time(&seed),
+							   any_time(&seed), any_time(&seed),   any_time(&seed) };
 		s = text_of(&op, 1, (unsigned int)rand_r(&seed) % 500, true);
 		svg = svg_of(&op, 1);
 		assert_non_null(s);

@@ -94,10 +94,8 @@ static void test_a_command_line_is_made_of_root_and_extra(void **state)
 
 static void test_what_is_not_used_is_named(void **state)
 {
-	_cleanup_free_ char
-		*ignored = NULL,
-		*got = parse("disk = [ 'a,b', \"c\", [1, 2,],\n # inside\n]\nname='x'\nvif = []",
-			     &ignored);
+	_cleanup_free_ char *ignored = NULL,
+			    *got = parse("disk = [ 'a,b', \"c\", [1, 2,],\n # inside\n]\nname='x'\nvif = []", &ignored);
 
 	(void)state;
 	assert_string_equal(got, "{\"name\":\"x\"}");
@@ -140,8 +138,7 @@ static void test_syntax_errors_have_a_line(void **state)
 	refused("vif = [", -EINVAL, "a value that is neither");
 	refused("vif = [[[[[[[[[[[[1]]]]]]]]]]]]", -EINVAL, "too deep");
 	refused("name = '\xff\xfe'", -EINVAL, "not UTF-8");
-	refused("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1",
-		-EINVAL, ":1: ");
+	refused("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa = 1", -EINVAL, ":1: ");
 	refused("def f(): pass", -EINVAL, ":1: ");
 }
 
@@ -159,8 +156,7 @@ static void test_values_of_the_wrong_kind_are_refused_by_key(void **state)
 /* Every beginning of a good file is a good file or is refused; neither crashes nor leaks. */
 static void test_every_beginning_of_a_file_is_handled(void **state)
 {
-	static const char text[] =
-		"# c\nname = 'web'\nmemory=512\nvif = [ 'a', [1], \"b\" ] # x\nextra=\"q\"\n";
+	static const char text[] = "# c\nname = 'web'\nmemory=512\nvif = [ 'a', [1], \"b\" ] # x\nextra=\"q\"\n";
 
 	(void)state;
 	for (size_t n = 0; n < sizeof(text); n++) {

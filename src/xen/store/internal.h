@@ -12,8 +12,8 @@
 #define XS_TXN_LOG_MAX 1024		   /* paths looked at or changed in one transaction */
 
 struct xs_watch {
-	char *path;  /* absolute, or @... */
-	char *token; /* the guest's, verbatim */
+	char *path;    /* absolute, or @... */
+	char *token;   /* the guest's, verbatim */
 	bool relative; /* events give the path relative to the guest's home */
 	struct xs_watch *next;
 };
@@ -32,7 +32,7 @@ struct xs_step {
 
 struct xs_txn {
 	uint32_t id;
-	bool stale; /* it will not be ended */
+	bool stale;	     /* it will not be ended */
 	struct xs_tree base; /* as the store was at its start */
 	struct xs_tree tree; /* as the transaction sees it */
 	struct xs_step *step;

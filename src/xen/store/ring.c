@@ -10,9 +10,8 @@
 
 #include "xen/store/internal.h"
 
-#define RING XENSTORE_RING_SIZE
-#define CALL_MAX                                                                                   \
-	(64 * 1024) /* bytes; a guest that keeps the ring busy must not keep its domain's lock */
+#define RING	 XENSTORE_RING_SIZE
+#define CALL_MAX (64 * 1024) /* bytes; a guest that keeps the ring busy must not keep its domain's lock */
 
 /* One contiguous piece of the ring from @from, of at most @len bytes. */
 static size_t piece(uint32_t from, uint32_t len)
@@ -48,8 +47,7 @@ static size_t give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 	size_t moved = 0;
 
 	while (prod - cons < RING) {
-		size_t n = xs_output(xs, (char *)ring->rsp + (prod & (RING - 1)),
-				     piece(prod, RING - (prod - cons)));
+		size_t n = xs_output(xs, (char *)ring->rsp + (prod & (RING - 1)), piece(prod, RING - (prod - cons)));
 
 		if (!n)
 			break;
@@ -77,8 +75,7 @@ bool xs_ring_process(struct xs *xs, void *page)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (moved && total < CALL_MAX);
 	xs->ring_unfinished = moved;
-	if (xs_broken(xs) &&
-	    __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
+	if (xs_broken(xs) && __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
 		__atomic_store_n(&ring->error, XENSTORE_ERROR_PROTO, __ATOMIC_RELEASE);
 		return true;
 	}

@@ -292,8 +292,7 @@ static int check_room(const struct xs_tree *t, const struct xs_change *c, const 
 	return c->domid && more && t->guest_nodes + more > XS_NODES_MAX ? ENOSPC : 0;
 }
 
-int xs_tree_write(struct xs_tree *t, const struct xs_change *c, const char *path, const void *value,
-		  size_t len)
+int xs_tree_write(struct xs_tree *t, const struct xs_change *c, const char *path, const void *value, size_t len)
 {
 	struct xs_node *n;
 	uint8_t *copy;
@@ -361,15 +360,14 @@ int xs_tree_rm(struct xs_tree *t, const struct xs_change *c, const char *path)
 		return r;
 	t->guest_nodes -= MIN(t->guest_nodes, count_owned(parent->child[at], c->guest));
 	xs_node_unref(parent->child[at]);
-	memmove(&parent->child[at], &parent->child[at + 1],
-		(parent->children - at - 1) * sizeof(parent->child[0]));
+	memmove(&parent->child[at], &parent->child[at + 1], (parent->children - at - 1) * sizeof(parent->child[0]));
 	parent->children--;
 	parent->generation = c->generation;
 	return 0;
 }
 
-int xs_tree_set_perms(struct xs_tree *t, const struct xs_change *c, const char *path,
-		      const struct xs_perm *perm, unsigned int count)
+int xs_tree_set_perms(struct xs_tree *t, const struct xs_change *c, const char *path, const struct xs_perm *perm,
+		      unsigned int count)
 {
 	const struct xs_node *old = xs_tree_find(t, path);
 	struct xs_node *n;

@@ -23,10 +23,10 @@ struct xs_perm {
 
 struct xs_node {
 	uint32_t refs;
-	uint32_t len;	     /* of value */
+	uint32_t len; /* of value */
 	char *name;
 	uint8_t *value;
-	uint64_t generation; /* of the last change of value, perms or list of children */
+	uint64_t generation;		   /* of the last change of value, perms or list of children */
 	struct xs_perm perm[XS_PERMS_MAX]; /* [0] is the owner, its bits are everybody else's */
 	uint8_t perms;
 	struct xs_node **child; /* by name */
@@ -62,12 +62,11 @@ struct xs_change {
 	uint64_t generation;
 };
 
-int xs_tree_write(struct xs_tree *t, const struct xs_change *c, const char *path, const void *value,
-		  size_t len);
+int xs_tree_write(struct xs_tree *t, const struct xs_change *c, const char *path, const void *value, size_t len);
 int xs_tree_mkdir(struct xs_tree *t, const struct xs_change *c, const char *path);
 int xs_tree_rm(struct xs_tree *t, const struct xs_change *c, const char *path);
-int xs_tree_set_perms(struct xs_tree *t, const struct xs_change *c, const char *path,
-		      const struct xs_perm *perm, unsigned int n);
+int xs_tree_set_perms(struct xs_tree *t, const struct xs_change *c, const char *path, const struct xs_perm *perm,
+		      unsigned int n);
 
 void xs_tree_save(const struct xs_tree *t, struct bytes_writer *w);
 int xs_tree_load(struct xs_tree *t, uint16_t guest, struct bytes_reader *r);

@@ -121,8 +121,7 @@ static int change(struct xs_tree *tree, const struct xs_change *c, const struct 
 }
 
 /* Changes @tree and, if @fire, tells the watchers. The caller drops the tree if this fails. */
-static int apply(struct xs *xs, struct xs_tree *tree, const struct xs_change *c,
-		 const struct xs_step *s, bool fire)
+static int apply(struct xs *xs, struct xs_tree *tree, const struct xs_change *c, const struct xs_step *s, bool fire)
 {
 	struct xs_tree before = snapshot(tree);
 	bool there = xs_tree_find(tree, s->path);
@@ -191,9 +190,7 @@ static bool conflicts(struct xs *xs, struct xs_txn *t)
  */
 static int replay(struct xs *xs, const struct xs_txn *t)
 {
-	struct xs_change c = { .domid = xs->guest,
-			       .guest = xs->guest,
-			       .generation = ++xs->generation };
+	struct xs_change c = { .domid = xs->guest, .guest = xs->guest, .generation = ++xs->generation };
 	struct xs_tree work = snapshot(&xs->tree);
 	size_t pending = xs_output_pending(xs);
 	int r = 0;

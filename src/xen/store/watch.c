@@ -97,8 +97,7 @@ void xs_watch_fire(struct xs *xs, const struct xs_tree *tree, const char *path, 
 	for (struct xs_watch *w = xs->watches; w; w = w->next) {
 		if (is_below(w->path, path) && may_see(xs, tree, path))
 			send_event(xs, w, path);
-		else if (deep && is_below(path, w->path) && xs_tree_find(tree, w->path) &&
-			 may_see(xs, tree, w->path))
+		else if (deep && is_below(path, w->path) && xs_tree_find(tree, w->path) && may_see(xs, tree, w->path))
 			send_event(xs, w, w->path); /* what it watches goes with its parent */
 	}
 }

@@ -13,17 +13,16 @@ struct request {
 	const struct xsd_sockmsg *head;
 	char *payload;
 	size_t len;
-	struct xs_txn *txn; /* NULL: outside of transactions */
+	struct xs_txn *txn;		      /* NULL: outside of transactions */
 	char path[XENSTORE_ABS_PATH_MAX + 1]; /* absolute, once get_path() succeeded */
 	bool relative;
 };
 
 void xs_queue(struct xs *xs, const struct xsd_sockmsg *to, uint32_t type, const void *payload, size_t len)
 {
-	struct xsd_sockmsg head = { .type = type,
-				    .req_id = to ? to->req_id : 0,
-				    .tx_id = to ? to->tx_id : 0,
-				    .len = (uint32_t)len };
+	struct xsd_sockmsg head = {
+		.type = type, .req_id = to ? to->req_id : 0, .tx_id = to ? to->tx_id : 0, .len = (uint32_t)len
+	};
 
 	if (xs->out_taken == xs->out.len)
 		xs->out.len = xs->out_taken = 0;
@@ -99,8 +98,8 @@ static int look(struct request *q, const struct xs_node **ret)
 	if (r)
 		return r;
 	if (!n) /* who may not read above does not learn what is missing */
-		return xs_node_allows(xs_tree_nearest(tree_of(q), q->path), q->xs->guest, XS_READ_PERM) ? ENOENT :
-													  EACCES;
+		return xs_node_allows(xs_tree_nearest(tree_of(q), q->path), q->xs->guest, XS_READ_PERM) ? ENOENT
+													: EACCES;
 	if (!xs_node_allows(n, q->xs->guest, XS_READ_PERM))
 		return EACCES;
 	*ret = n;
