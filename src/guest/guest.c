@@ -228,6 +228,7 @@ void guest_free(struct guest *g)
 	/* vCPU threads first: they call everything else. */
 	if (g->machine)
 		machine_stop(g->machine);
+	image_pager_silence(g->pager);
 	xen_domain_free(g->domain);
 	console_free(g->console);
 	image_pager_free(g->pager); /* the others may have waited for memory */
@@ -364,7 +365,10 @@ int guest_adopt(struct guest *g, struct err *err)
 
 static void on_memory_loaded(void *arg)
 {
-	guest_changed(arg);
+	struct guest *g = arg;
+
+	xen_domain_memory_loaded(g->domain);
+	guest_changed(g);
 }
 
 static void on_memory_failed(void *arg, const struct err *err)

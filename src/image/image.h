@@ -129,6 +129,8 @@ bool image_pager_possible(void);
 /* Takes @r over, unless it fails. -EOPNOTSUPP: see image_pager_possible(). */
 int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n,
 		    const struct image_pager_events *events, struct image_pager **ret, struct err *err);
+/* Calls nobody any more; memory still comes. */
+void image_pager_silence(struct image_pager *p);
 /* Not before everything that touches the memory has stopped, or all is loaded. */
 void image_pager_free(struct image_pager *p);
 DEFINE_CLEANUP(struct image_pager *, image_pager_free)

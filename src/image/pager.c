@@ -37,6 +37,7 @@ struct image_pager {
 	struct image_region region[IMAGE_REGIONS_MAX];
 	size_t regions;
 	struct image_pager_events events;
+	pthread_mutex_t events_lock; /* held while one is called */
 	int uffd, stop_fd;
 	_Atomic uint8_t *state; /* of each extent */
 	_Atomic uint64_t left;	/* bytes */
@@ -238,8 +239,10 @@ static int touched(struct image_pager *p, uint64_t address, struct image_scratch
 static void give_up(struct image_pager *p)
 {
 	log_error("%s", p->err.msg);
+	pthread_mutex_lock(&p->events_lock);
 	if (p->events.failed)
 		p->events.failed(p->events.arg, &p->err);
+	pthread_mutex_unlock(&p->events_lock);
 	for_ranges(p, remove_range);
 }
 
@@ -276,8 +279,10 @@ static void *demand_main(void *arg)
 		return NULL;
 	}
 	for_ranges(p, remove_range);
+	pthread_mutex_lock(&p->events_lock);
 	if (!p->left && p->events.loaded)
 		p->events.loaded(p->events.arg);
+	pthread_mutex_unlock(&p->events_lock);
 	return NULL;
 }
 
@@ -380,6 +385,15 @@ static int start_threads(struct image_pager *p, struct err *err)
 	return r ? err_errno(err, -r, "start the pager") : 0;
 }
 
+void image_pager_silence(struct image_pager *p)
+{
+	if (!p)
+		return;
+	SCOPED_LOCK(&p->events_lock);
+
+	p->events = (struct image_pager_events){ 0 };
+}
+
 void image_pager_free(struct image_pager *p)
 {
 	if (!p)
@@ -395,6 +409,7 @@ void image_pager_free(struct image_pager *p)
 	image_reader_free(p->reader);
 	free((void *)p->state);
 	pthread_mutex_destroy(&p->lock);
+	pthread_mutex_destroy(&p->events_lock);
 	pthread_cond_destroy(&p->cond);
 	free(p);
 }
@@ -412,6 +427,7 @@ static struct image_pager *alloc_pager(struct image_reader *r, const struct imag
 	if (events)
 		p->events = *events;
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_mutex_init(&p->events_lock, NULL);
 	pthread_cond_init(&p->cond, NULL);
 	p->state = calloc((size_t)r->extents + 1, sizeof(*p->state));
 	p->left = r->bytes;

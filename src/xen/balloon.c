@@ -19,6 +19,13 @@ static uint64_t ram_index(struct xen_domain *d, uint64_t gfn)
 	return UINT64_MAX;
 }
 
+static uint64_t gfn_of(struct xen_domain *d, uint64_t index)
+{
+	uint64_t low = gpa_to_gfn(gmem_low_end(d->mem));
+
+	return index < low ? index : gpa_to_gfn(GMEM_HIGH_GPA) + (index - low);
+}
+
 static size_t bitmap_bytes(struct xen_domain *d)
 {
 	return (gpa_to_gfn(gmem_ram_bytes(d->mem)) + 7) / 8;
@@ -40,6 +47,15 @@ bool balloon_out(struct xen_domain *d, uint64_t gfn)
 	d->ballooned_pages++;
 	gmem_discard(d->mem, gfn_to_gpa(gfn), NIDRA_PAGE_SIZE);
 	return true;
+}
+
+void balloon_drop_again(struct xen_domain *d)
+{
+	uint64_t pages = gpa_to_gfn(gmem_ram_bytes(d->mem));
+
+	for (uint64_t i = 0; i < pages; i++)
+		if (d->ballooned[i / 8] >> i % 8 & 1)
+			gmem_discard(d->mem, gfn_to_gpa(gfn_of(d, i)), NIDRA_PAGE_SIZE);
 }
 
 bool balloon_in(struct xen_domain *d, uint64_t gfn)

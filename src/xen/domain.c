@@ -174,6 +174,13 @@ void xen_domain_wake(struct xen_domain *d)
 	store_ring_push(d);
 }
 
+void xen_domain_memory_loaded(struct xen_domain *d)
+{
+	SCOPED_LOCK(&d->lock);
+
+	balloon_drop_again(d);
+}
+
 void xen_domain_get_info(struct xen_domain *d, struct xen_domain_info *ret)
 {
 	*ret = (struct xen_domain_info){ .sleeps = xen_control_can_suspend(d) };

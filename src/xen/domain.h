@@ -86,6 +86,8 @@ int xen_domain_reset(struct xen_domain *d, struct err *err);
 void xen_domain_cancelled(struct xen_domain *d);
 /* Time went by without the guest: writes the wall clock anew. */
 void xen_domain_update_wallclock(struct xen_domain *d);
+/* All memory came from an image by now, also what the guest has ballooned out meanwhile: that goes again. */
+void xen_domain_memory_loaded(struct xen_domain *d);
 /* vCPUs go on: upcalls that the APICs did not take are sent again, timers armed. */
 void xen_domain_wake(struct xen_domain *d);
 

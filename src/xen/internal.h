@@ -170,6 +170,8 @@ void gnttab_reset(struct xen_domain *d);
 int balloon_init(struct xen_domain *d, struct err *err);
 /* Takes @gfn out of (in: into) the guest's RAM. False: not RAM, or was so already. */
 bool balloon_out(struct xen_domain *d, uint64_t gfn);
+/* Gives back once more what is out. */
+void balloon_drop_again(struct xen_domain *d);
 bool balloon_in(struct xen_domain *d, uint64_t gfn);
 bool balloon_has(struct xen_domain *d, uint64_t gfn); /* RAM that the guest owns */
 void balloon_save(struct xen_domain *d, struct bytes_writer *w);
