@@ -27,7 +27,7 @@ _nidra() {
 	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;
 	list | info | check) words="--json" ;;
-	image) words="info verify compact rm --json --cascade --output" ;;
+	image) words="info verify compact export rm --json --cascade --elf-core --output" ;;
 	esac
 	if [[ $cur == -* ]]; then
 		COMPREPLY=($(compgen -W "$words" -- "$cur"))

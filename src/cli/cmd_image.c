@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* image info, verify, compact, rm. */
+/* image info, verify, compact, export, rm. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -110,7 +110,7 @@ static void end_bar(void)
 }
 
 struct image_args {
-	bool json, cascade;
+	bool json, cascade, elf_core;
 	const char *out;
 };
 
@@ -153,6 +153,19 @@ static int do_compact(const char *path, const struct image_args *a)
 	return EXIT_OK;
 }
 
+static int do_export(const char *path, const struct image_args *a)
+{
+	struct image_progress progress = bar("export");
+	struct err err = { 0 };
+	int e;
+
+	if (!a->elf_core || !a->out)
+		return usage("image export: --elf-core and -o FILE are wanted");
+	e = image_export_core(path, a->out, &progress, &err);
+	end_bar();
+	return e < 0 ? fail("%s", err.msg) : EXIT_OK;
+}
+
 static int do_rm(const char *path, const struct image_args *a)
 {
 	struct err err = { 0 };
@@ -163,13 +176,18 @@ static int do_rm(const char *path, const struct image_args *a)
 static const struct {
 	const char *name;
 	int (*run)(const char *path, const struct image_args *a);
-} actions[] = { { "info", do_info }, { "verify", do_verify }, { "compact", do_compact }, { "rm", do_rm } };
+} actions[] = { { "info", do_info },
+		{ "verify", do_verify },
+		{ "compact", do_compact },
+		{ "export", do_export },
+		{ "rm", do_rm } };
 
 int cmd_image(int argc, char **argv)
 {
 	struct image_args a = { 0 };
 	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &a.json },
 				      { "cascade", 0, FLAG_BOOL, &a.cascade },
+				      { "elf-core", 0, FLAG_BOOL, &a.elf_core },
 				      { "output", 'o', FLAG_STRING, &a.out } };
 	int n, r = EXIT_OK;
 
@@ -182,5 +200,5 @@ int cmd_image(int argc, char **argv)
 			r = actions[i].run(argv[k], &a);
 		return r;
 	}
-	return usage("image: info, verify, compact or rm, and FILE are wanted");
+	return usage("image: info, verify, compact, export or rm, and FILE are wanted");
 }

@@ -29,7 +29,7 @@ static const struct verb {
 	{ "mem-set", "NAME MIB", "new target for its balloon", cmd_set },
 	{ "vcpu-set", "NAME N", "how many vCPUs are on", cmd_set },
 	{ "timeline", "NAME | FILE", "phases of the last operations (--svg FILE)", cmd_timeline },
-	{ "image", "info|verify|compact|rm FILE...", "look at images, fold chains, remove", cmd_image },
+	{ "image", "info|verify|compact|export|rm FILE...", "look at images, fold chains, remove", cmd_image },
 	{ "check", "", "what this host can do, and what it lacks", cmd_check },
 };
 

@@ -148,6 +148,8 @@ int image_reader_verify(struct image_reader *r, const struct image_progress *pro
  */
 int image_fold(const char *path, const char *out, const struct image_options *options,
 	       const struct image_progress *progress, struct image_stats *ret, struct err *err);
+/* An ELF core with its memory and registers, in a new file @out. */
+int image_export_core(const char *path, const char *out, const struct image_progress *progress, struct err *err);
 /*
  * Removes an image. -EBUSY names the images in its folder that need it; @cascade removes those too,
  * children before parents.

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Memory in images: packed, written more than once, in chains, and as version 1 had it. */
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -9,11 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/procfs.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/addr.h"
+#include "base/bytes.h"
 #include "base/io.h"
 #include "base/pageset.h"
 #include "image/image.h"
@@ -368,6 +371,65 @@ static void test_a_chain_is_folded_in_place(void **state)
 	memory_free(&m);
 }
 
+/* A VCPU record as far as a core needs one: kvm_sregs and kvm_regs, all bytes of each the same. */
+static void put_vcpu(struct image_writer *w, uint32_t vcpu, uint8_t fill)
+{
+	struct bytes_writer b = { 0 };
+	uint8_t sregs[312], regs[144];
+
+	memset(sregs, 1, sizeof(sregs));
+	memset(regs, fill, sizeof(regs));
+	bytes_put_u32(&b, 2);
+	bytes_put_blob(&b, sregs, sizeof(sregs));
+	bytes_put_u32(&b, 3);
+	bytes_put_blob(&b, regs, sizeof(regs));
+	assert_int_equal(image_writer_record(w, IMAGE_REC_VCPU, vcpu, 0, b.buf, b.len, NULL), 0);
+	bytes_writer_fini(&b);
+}
+
+static void test_an_image_becomes_a_core(void **state)
+{
+	_cleanup_free_ struct pageset *all = NULL;
+	char name[128], core[128];
+	struct elf_prstatus status;
+	struct image_writer *w;
+	struct image_stats stats;
+	const Elf64_Phdr *ph;
+	struct memory m;
+	struct err err = { 0 };
+	uint8_t *p;
+	size_t len;
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	all = image_pages_in_use(m.region, 2);
+	w = writer_of(in_folder(name, "image"), NULL, &m);
+	put(w, all);
+	put_vcpu(w, 0, 0x11);
+	put_vcpu(w, 1, 0x22);
+	seal(w, &stats);
+	assert_int_equal(image_export_core(name, in_folder(core, "core"), NULL, &err), 0);
+	assert_int_equal(image_export_core(name, core, NULL, &err), -EEXIST);
+	assert_int_equal(io_read_file(core, 64 * MIB, &p, &len, &err), 0);
+	ph = (const Elf64_Phdr *)(void *)(p + sizeof(Elf64_Ehdr));
+	assert_int_equal(ph[0].p_type, PT_NOTE);
+	memcpy(&status, p + ph[0].p_offset + 2 * sizeof(Elf64_Nhdr) + 8 + sizeof(status) + 8, sizeof(status));
+	assert_int_equal(status.pr_pid, 2);
+	assert_int_equal(((const struct user_regs_struct *)&status.pr_reg)->rip, 0x2222222222222222);
+	for (int i = 1; i <= 2; i++) {
+		const uint8_t *memory = ph[i].p_paddr ? m.hva + LOW_BYTES : m.hva;
+
+		assert_int_equal(ph[i].p_type, PT_LOAD);
+		assert_memory_equal(p + ph[i].p_offset, memory, ph[i].p_filesz);
+	}
+	assert_int_equal(ph[1].p_filesz + ph[2].p_filesz, m.bytes);
+	free(p);
+	unlink(name);
+	unlink(core);
+	memory_free(&m);
+}
+
 static void test_parents_are_not_removed_from_their_children(void **state)
 {
 	char name[3][128], other[128];
@@ -486,6 +548,7 @@ int main(void)
 		t(chains),
 		t(a_child_needs_its_parent),
 		t(a_chain_is_folded_in_place),
+		t(an_image_becomes_a_core),
 		t(parents_are_not_removed_from_their_children),
 		t(version_1_is_read),
 	};
