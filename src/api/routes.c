@@ -65,8 +65,7 @@ static int take_args(struct call *call, const struct arg *arg, size_t n)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)call->body, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)call->body, key, v) {
 		size_t i = 0;
 		int r;
 
@@ -279,7 +278,7 @@ static int do_destroy(struct call *call)
 	struct guest *g;
 	int r = take_args(call, NULL, 0) ?: get_guest(call, &g);
 
-	if (r < 0)
+	if (r)
 		return r;
 	guest_destroy(g);
 	sleep_cancel(call->c->sleeper, 0);

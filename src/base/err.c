@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/err.h"
 
+#undef err_set
+#undef err_errno
+#undef err_prefix
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>

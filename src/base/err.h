@@ -29,4 +29,17 @@ int err_errno(struct err *err, int code, const char *fmt, ...) _printf_(3, 4);
 /* Puts "@fmt: " before the sentence, and returns the code (-EIO if there is no @err to ask). */
 int err_prefix(struct err *err, const char *fmt, ...) _printf_(2, 3);
 
+#ifdef __clang_analyzer__ /* it cannot know that they return what they were given, a negative number */
+#define negative_(r)                                                                                                   \
+	({                                                                                                             \
+		int r_ = (r);                                                                                          \
+		if (r_ >= 0)                                                                                           \
+			__builtin_unreachable();                                                                       \
+		r_;                                                                                                    \
+	})
+#define err_set(...)	negative_(err_set(__VA_ARGS__))
+#define err_errno(...)	negative_(err_errno(__VA_ARGS__))
+#define err_prefix(...) negative_(err_prefix(__VA_ARGS__))
+#endif
+
 #endif

@@ -100,7 +100,7 @@ static int read_head(int fd, struct buffer *b, long *status)
 
 		if (n <= 0)
 			return n < 0 ? (int)n : -ECONNRESET;
-		end = strstr(b->p, "\r\n\r\n");
+		end = b->p ? strstr(b->p, "\r\n\r\n") : NULL;
 	}
 	if (sscanf(b->p, "HTTP/%*d.%*d %ld", status) != 1)
 		return -EBADMSG;

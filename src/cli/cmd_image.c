@@ -41,7 +41,7 @@ static void print_info(const char *path, struct image_reader *r, json_t *meta, c
 
 	localtime_r(&when, &tm);
 	strftime(text, sizeof(text), "%F %T", &tm);
-	printf("image        %s, format %d\n", path, IMAGE_VERSION);
+	printf("image        %s, format %u\n", path, s->version);
 	printf("machine      %s (%s)\n", json_string_value(json_object_get(config, "name")),
 	       json_string_value(json_object_get(config, "uuid")));
 	printf("made         %s by %s, nidra %s\n", text, json_string_value(json_object_get(meta, "made_by")),
@@ -78,7 +78,7 @@ static int info(const char *path, struct image_reader *r, bool json)
 		return EXIT_OK;
 	}
 	json_object_set_new(meta, "file",
-			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:o}", "format", IMAGE_VERSION, "bytes",
+			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:o}", "format", (int)s.version, "bytes",
 				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes,
 				      "zero_bytes", (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents,
 				      "parents", parents(r)));

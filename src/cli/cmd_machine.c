@@ -77,7 +77,8 @@ static void print_value(const char *key, json_t *v, const char *indent)
 
 	if (json_is_object(v)) {
 		printf("%s%s:\n", indent, key);
-		json_object_foreach(v, k, inner) print_value(k, inner, "  ");
+		json_object_foreach (v, k, inner)
+			print_value(k, inner, "  ");
 	} else if (json_is_string(v)) {
 		printf("%s%-16s %s\n", indent, key, json_string_value(v));
 	} else if (json_is_integer(v) && strlen(key) > 3 && !strcmp(key + strlen(key) - 3, "_ns")) {
@@ -90,6 +91,14 @@ static void print_value(const char *key, json_t *v, const char *indent)
 	} else {
 		printf("%s%-16s %s\n", indent, key, json_is_true(v) ? "yes" : "no");
 	}
+}
+
+static void print_entry(const char *key, json_t *v)
+{
+	if (strcmp(key, "image_bytes"))
+		print_value(key, v, "");
+	else if (json_integer_value(v))
+		printf("%-16s %.1f MiB still in the image\n", "loading", (double)json_integer_value(v) / (1 << 20));
 }
 
 int cmd_info(int argc, char **argv)
@@ -113,9 +122,8 @@ int cmd_info(int argc, char **argv)
 		puts("");
 		return EXIT_OK;
 	}
-	json_object_foreach(o, key, v) if (strcmp(key, "image_bytes")) print_value(key, v, "");
-	else if (json_integer_value(v))
-		printf("%-16s %.1f MiB still in the image\n", "loading", (double)json_integer_value(v) / (1 << 20));
+	json_object_foreach (o, key, v)
+		print_entry(key, v);
 	return EXIT_OK;
 }
 

@@ -108,8 +108,7 @@ static void print_stats(json_t *job)
 	const char *key;
 	size_t i;
 
-	json_array_foreach(json_object_get(timeline, "phases"), i, p)
-	{
+	json_array_foreach (json_object_get(timeline, "phases"), i, p) {
 		json_int_t start = json_integer_value(json_object_get(p, "start_ns"));
 		json_int_t end = json_integer_value(json_object_get(p, "end_ns"));
 
@@ -117,8 +116,9 @@ static void print_stats(json_t *job)
 		       (double)(end - start) / 1e6, json_string_value(json_object_get(p, "result")));
 	}
 	printf("%-12s %10.3f ms\n", "all", (double)json_integer_value(json_object_get(timeline, "duration_ns")) / 1e6);
-	json_object_foreach(stats, key, v) if (json_integer_value(v))
-		printf("%-12s %10" PRId64 "\n", key, (int64_t)json_integer_value(v));
+	json_object_foreach (stats, key, v)
+		if (json_integer_value(v))
+			printf("%-12s %10" PRId64 "\n", key, (int64_t)json_integer_value(v));
 }
 
 static int report(struct follow *f, const struct job_options *o)

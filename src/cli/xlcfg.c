@@ -218,8 +218,7 @@ int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ign
 	int r = parse_all(&s, in);
 
 	r = r ?: check_type(in, &s);
-	json_object_foreach(in, key, v)
-	{
+	json_object_foreach (in, key, v) {
 		size_t i = 0, h = 0;
 
 		while (i < ARRAY_SIZE(keys) && strcmp(keys[i].xl, key))

@@ -241,8 +241,7 @@ int guest_config_from_json(const char *json, size_t len, struct guest_config *re
 		json_decref(o);
 		return err_set(err, -EINVAL, "the configuration is not a JSON object: %.100s", at.text);
 	}
-	json_object_foreach(o, key, v)
-	{
+	json_object_foreach (o, key, v) {
 		r = get_key(&c, key, v, err);
 		if (r < 0)
 			break;

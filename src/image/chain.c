@@ -299,5 +299,6 @@ void image_reader_stats(const struct image_reader *r, struct image_stats *ret)
 				     .zero_bytes = r->file[0]->memory_bytes - r->bytes,
 				     .extents = r->file[0]->extents,
 				     .files = r->files,
+				     .version = r->file[0]->version,
 				     .id = r->file[0]->id };
 }

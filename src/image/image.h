@@ -41,6 +41,7 @@ struct image_stats {
 	uint64_t zero_bytes;   /* of guest memory: zero (not known while writing a child) */
 	uint64_t extents;      /* in this file */
 	uint64_t files;	       /* with its parents */
+	uint32_t version;
 	struct image_digest id;
 };
 

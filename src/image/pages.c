@@ -18,7 +18,6 @@
 #define CHUNK_PAGES UINT64_C(2048) /* one piece of work */
 /* A page that is touched in a lazy restore brings its whole extent. */
 #define EXTENT_PAGES (1u << PLACE_BITS)
-#define WORDS	     (IMAGE_ALIGN / sizeof(uint64_t))
 
 /* One call of image_writer_pages(). */
 struct pass {
@@ -60,14 +59,16 @@ static void *batch_new(void)
 	return NULL;
 }
 
-/* Most pages that are not zero show it in their first words. */
+/* Most pages that are not zero show it in their first words. @page lies anywhere (extents are packed). */
 static bool page_is_zero(const uint8_t *page)
 {
-	const uint64_t *p = (const uint64_t *)(const void *)page;
+	uint64_t w[8];
 
-	for (size_t i = 0; i < WORDS; i += 8)
-		if (p[i] | p[i + 1] | p[i + 2] | p[i + 3] | p[i + 4] | p[i + 5] | p[i + 6] | p[i + 7])
+	for (size_t at = 0; at < PAGE; at += sizeof(w)) {
+		memcpy(w, page + at, sizeof(w));
+		if (w[0] | w[1] | w[2] | w[3] | w[4] | w[5] | w[6] | w[7])
 			return false;
+	}
 	return true;
 }
 

@@ -263,6 +263,7 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 				     .zero_bytes = w->parent ? 0 : w->memory_bytes - w->stored_bytes,
 				     .extents = w->extents,
 				     .files = 1,
+				     .version = IMAGE_VERSION,
 				     .id = w->id };
 	return 0;
 }
