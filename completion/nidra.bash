@@ -7,7 +7,7 @@ _nidra_names() {
 
 _nidra() {
 	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} words=
-	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore shutdown
+	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore fork shutdown
 		reboot destroy mem-set vcpu-set timeline image check help version"
 	local make="--name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
 		--on-reboot --on-crash --paused --console --json --print-stats"
@@ -22,7 +22,8 @@ _nidra() {
 	resume) words="--uncooperative --json --print-stats" ;;
 	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats" ;;
 	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats" ;;
-	restore) words="--name --paused --transparent --eager --console --json --print-stats" ;;
+	restore) words="--name --uuid --domid --paused --transparent --eager --console --json --print-stats" ;;
+	fork) words="--number --name --timeout --json --print-stats" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;

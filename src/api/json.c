@@ -89,13 +89,14 @@ static json_t *json_of_guest(struct guest *g)
 	struct guest_info i;
 
 	guest_get_info(g, &i);
-	return json_pack("{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:s, s:i, s:o?}", "state",
+	return json_pack("{s:s, s:s*, s:s*, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:b, s:s, s:i, s:o?}", "state",
 			 guest_state_name(i.state), "end", i.end ? guest_end_name(i.end) : NULL, "reason",
 			 *guest_end_reason(g) ? guest_end_reason(g) : NULL, "cpu_time_ns", (json_int_t)i.cpu_time_ns,
 			 "system_time_ns", (json_int_t)i.running_ns, "memory_bytes", (json_int_t)i.memory_bytes,
-			 "resident_bytes", (json_int_t)i.resident_bytes, "image_bytes", (json_int_t)i.image_bytes,
-			 "vcpus_online", (int)i.vcpus_online, "sleeps", i.sleeps, "transport", i.transport, "wakes",
-			 (int)i.wakes, "config", json_loads(config ?: "{}", 0, NULL));
+			 "resident_bytes", (json_int_t)i.resident_bytes, "shared_bytes", (json_int_t)i.shared_bytes,
+			 "image_bytes", (json_int_t)i.image_bytes, "vcpus_online", (int)i.vcpus_online, "sleeps",
+			 i.sleeps, "transport", i.transport, "wakes", (int)i.wakes, "config",
+			 json_loads(config ?: "{}", 0, NULL));
 }
 
 json_t *json_of_machine(struct sleeper *s, const char *name)

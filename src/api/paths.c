@@ -10,6 +10,8 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 
+#define DOMID_LAST 0x7fef /* DOMID_FIRST_RESERVED is 0x7ff0 */
+
 static char *join(char *base, const char *name, const char *file)
 {
 	char *path =
@@ -108,6 +110,26 @@ int path_lock(const char *name, struct err *err)
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0)
 		return err_set(err, -EBUSY, "there is a machine named %s already", name);
 	return take_fd(fd);
+}
+
+int path_take_domid(uint16_t *domid, struct err *err)
+{
+	_cleanup_free_ char *dir = path_runtime(NULL, ".domids");
+	uint16_t first = *domid ?: 1, last = *domid ?: DOMID_LAST;
+	int r = dir ? make_folder(dir, err) : err_errno(err, -ENOMEM, "domids");
+
+	for (uint32_t id = first; r == 0 && id <= last; id++) {
+		_cleanup_free_ char *path = str_printf("%s/%u", dir, id);
+		_cleanup_close_ int fd = path ? open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600) : -1;
+
+		if (fd < 0)
+			return err_errno(err, -errno, "domid %u", id);
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
+			continue;
+		*domid = (uint16_t)id;
+		return take_fd(fd);
+	}
+	return r ?: err_set(err, -EBUSY, "domid %u is another machine's", first);
 }
 
 bool path_is_live(const char *name)

@@ -4,6 +4,7 @@
  *
  *   runtime  $NIDRA_RUNTIME_DIR, or $XDG_RUNTIME_DIR/nidra, or /run/nidra (root), or /tmp/nidra-UID
  *            NAME/{lock,api.sock,console.sock}: gone when the monitor is
+ *            .domids/N: locked by the machine that has that domain number
  *   state    $NIDRA_STATE_DIR, or $XDG_STATE_HOME/nidra, or /var/log/nidra (root), or
  *            ~/.local/state/nidra
  *            NAME/{console.log,monitor.log,timeline.json,last.json}: stays
@@ -12,6 +13,7 @@
 #define NIDRA_API_PATHS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -27,6 +29,8 @@ int paths_make(const char *name, struct err *err);
  * somebody has it.
  */
 int path_lock(const char *name, struct err *err);
+/* Domain number *domid, or (0) the lowest that no machine has. Taken as long as the descriptor is open. */
+int path_take_domid(uint16_t *domid, struct err *err);
 bool path_is_live(const char *name);
 /* Removes a machine's runtime folder; the caller holds its lock, or its monitor is dead. */
 void path_remove(const char *name);

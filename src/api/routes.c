@@ -35,12 +35,12 @@ static int status_of(int r)
 
 /* ---- arguments ---- */
 
-enum arg_type { ARG_STRING, ARG_BOOL, ARG_NUMBER };
+enum arg_type { ARG_STRING, ARG_BOOL, ARG_NUMBER, ARG_ARRAY };
 
 struct arg {
 	const char *key;
 	enum arg_type type;
-	void *ret; /* const char **, bool *, uint32_t * */
+	void *ret; /* const char **, bool *, uint32_t *, const json_t ** */
 };
 
 static int take_arg(const struct arg *a, const json_t *v, struct err *err)
@@ -52,11 +52,14 @@ static int take_arg(const struct arg *a, const json_t *v, struct err *err)
 	else if (a->type == ARG_NUMBER && json_is_integer(v) && json_integer_value(v) >= 0 &&
 		 json_integer_value(v) <= INT32_MAX)
 		*(uint32_t *)a->ret = (uint32_t)json_integer_value(v);
+	else if (a->type == ARG_ARRAY && json_is_array(v))
+		*(const json_t **)a->ret = v;
 	else
 		return err_set(err, -EINVAL, "%s: a %s is wanted", a->key,
-			       a->type == ARG_STRING ? "string"
-			       : a->type == ARG_BOOL ? "boolean"
-						     : "number");
+			       a->type == ARG_STRING  ? "string"
+			       : a->type == ARG_ARRAY ? "list"
+			       : a->type == ARG_BOOL  ? "boolean"
+						      : "number");
 	return 0;
 }
 
@@ -240,6 +243,23 @@ static int do_save(struct call *call)
 	return to_image(call, SLEEP_SAVE);
 }
 
+static int do_fork(struct call *call)
+{
+	struct sleep_args a = { 0 };
+	const json_t *names = NULL;
+	const struct arg arg[] = { { "names", ARG_ARRAY, &names },
+				   { "timeout_s", ARG_NUMBER, &a.timeout_s },
+				   { "fail_at", ARG_STRING, &a.fail_at } };
+	int r = take_args(call, arg, ARRAY_SIZE(arg));
+
+	if (r == 0 && !json_array_size(names))
+		r = err_set(&call->err, -EINVAL, "names: at least one is wanted");
+	if (r == 0 && !call->c->clones)
+		r = err_set(&call->err, -EBUSY, "there is nobody who could start a machine");
+	r = r ?: call->c->clones(names, &a.clones, &call->err);
+	return r ?: start(call, SLEEP_FORK, &a);
+}
+
 static int do_pause(struct call *call)
 {
 	struct guest *g;
@@ -321,6 +341,7 @@ static const struct route {
 	{ "POST", "/v1/resume", do_resume },
 	{ "POST", "/v1/checkpoint", do_checkpoint },
 	{ "POST", "/v1/save", do_save },
+	{ "POST", "/v1/fork", do_fork },
 	{ "POST", "/v1/shutdown", do_shutdown },
 	{ "POST", "/v1/reboot", do_reboot },
 	{ "POST", "/v1/destroy", do_destroy },

@@ -15,6 +15,8 @@
 struct api_context {
 	struct sleeper *sleeper;
 	const char *name; /* of the machine */
+	/* How machines with these names (array of strings) would be made of this one; NULL: not at all. */
+	int (*clones)(const json_t *names, struct sleep_clones *ret, struct err *err);
 };
 
 struct api_reply {

@@ -74,14 +74,14 @@ void pageset_clear(struct pageset *s)
 
 void pageset_or(struct pageset *s, const struct pageset *other)
 {
-	for (uint64_t i = 0; i < words(s); i++)
+	for (uint64_t i = 0; i < MIN(words(s), words(other)); i++)
 		pageset_add_word(s, i * 64, other->word[i]);
 }
 
 void pageset_and(struct pageset *s, const struct pageset *other)
 {
 	for (uint64_t i = 0; i < words(s); i++)
-		s->word[i] &= other->word[i];
+		s->word[i] &= i < words(other) ? other->word[i] : 0;
 }
 
 void pageset_move(struct pageset *s, struct pageset *from)

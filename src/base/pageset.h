@@ -27,7 +27,7 @@ void pageset_add_word(struct pageset *s, uint64_t first, uint64_t bits);
 uint64_t pageset_next(const struct pageset *s, uint64_t from, uint64_t end);
 uint64_t pageset_count(const struct pageset *s);
 void pageset_clear(struct pageset *s);
-/* Both of the same size. */
+/* A smaller @other has nothing behind its end. */
 void pageset_or(struct pageset *s, const struct pageset *other);
 void pageset_and(struct pageset *s, const struct pageset *other);
 /* Moves all of @from into @s; bit by bit, so what is added to @from meanwhile is in one of them. */

@@ -73,6 +73,14 @@ char *absolute(const char *path);
 int checkpoint_periodically(const char *name, const char *folder, const char *every, uint32_t keep, json_t *body,
 			    const struct job_options *o);
 
+/* cmd_run.c: starts a monitor and follows its first operation. A machine that cannot come to be leaves no trace. */
+int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o);
+/* The name of the machine in @image, allocated; NULL: it was said why. */
+char *image_name(const char *image);
+
+/* For a monitor's --config beside --restore: this name and a new uuid. Allocated. */
+char *new_identity(const char *name);
+
 /* ---- spawn.c ---- */
 
 /* Starts a monitor with @args (NULL-terminated, behind --name and --ready-fd). */
@@ -102,7 +110,8 @@ int cmd_simple(int argc, char **argv); /* pause, unpause, shutdown, reboot, dest
 int cmd_suspend(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_save(int argc, char **argv); /* and checkpoint */
-int cmd_set(int argc, char **argv);  /* mem-set, vcpu-set */
+int cmd_fork(int argc, char **argv);
+int cmd_set(int argc, char **argv); /* mem-set, vcpu-set */
 int cmd_timeline(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_image(int argc, char **argv);

@@ -175,8 +175,7 @@ static int attach_and_go(const char *name, bool start, bool from_start)
 	return report_end(name);
 }
 
-/* A machine that cannot come to be leaves no trace. */
-static int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o)
+int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o)
 {
 	struct err err = { 0 };
 	int r;
@@ -237,8 +236,7 @@ int cmd_create(int argc, char **argv)
 
 /* ---- restore ---- */
 
-/* The name that the image has, if the person gave no other. NULL: it was said why. */
-static char *image_name(const char *image)
+char *image_name(const char *image)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	json_auto_t *o = NULL;
@@ -260,13 +258,32 @@ static char *image_name(const char *image)
 	return name ? strdup(name) : NULL;
 }
 
+/* What is to be different from the image's configuration. Allocated. */
+static char *identity_json(const char *name, const char *uuid, uint32_t domid)
+{
+	json_auto_t *o = json_object();
+
+	put_string(o, "name", name);
+	put_string(o, "uuid", uuid);
+	put_number(o, "domid", domid);
+	return json_dumps(o, JSON_COMPACT);
+}
+
+char *new_identity(const char *name)
+{
+	return identity_json(name, "new", 0);
+}
+
 int cmd_restore(int argc, char **argv)
 {
 	bool paused = false, transparent = false, console = false, eager = false;
 	struct job_options o = { 0 };
-	const char *name = NULL, *args[9], *fail_at = NULL;
+	const char *name = NULL, *args[11], *fail_at = NULL, *uuid = NULL;
+	uint32_t domid = 0;
 	const struct flag flags[] = {
 		{ "name", 'n', FLAG_STRING, &name },
+		{ "uuid", 0, FLAG_STRING, &uuid },
+		{ "domid", 0, FLAG_NUMBER, &domid },
 		{ "paused", 'p', FLAG_BOOL, &paused },
 		{ "transparent", 't', FLAG_BOOL, &transparent },
 		{ "console", 'c', FLAG_BOOL, &console },
@@ -275,7 +292,7 @@ int cmd_restore(int argc, char **argv)
 		{ "print-stats", 0, FLAG_BOOL, &o.print_stats },
 		{ "fail-at", 0, FLAG_STRING, &fail_at },
 	};
-	_cleanup_free_ char *from_image = NULL;
+	_cleanup_free_ char *from_image = NULL, *identity = NULL;
 	char real[PATH_MAX];
 	int n, r, a = 0;
 
@@ -291,8 +308,11 @@ int cmd_restore(int argc, char **argv)
 			return EXIT_FAILED;
 		name = from_image;
 	}
+	identity = identity_json(name, uuid, domid);
 	args[a++] = "--restore";
 	args[a++] = real;
+	args[a++] = "--config";
+	args[a++] = identity ?: "{}";
 	if (eager)
 		args[a++] = "--eager";
 	if (transparent)

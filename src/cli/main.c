@@ -23,6 +23,7 @@ static const struct verb {
 	{ "checkpoint", "NAME IMAGE", "an image of it; it runs on", cmd_save },
 	{ "save", "NAME IMAGE", "an image of it; it ends here", cmd_save },
 	{ "restore", "IMAGE", "an image goes on (--transparent: not told)", cmd_restore },
+	{ "fork", "NAME | IMAGE", "more machines of this one (-n how many), which share its memory", cmd_fork },
 	{ "shutdown", "NAME", "ask the guest to power off", cmd_simple },
 	{ "reboot", "NAME", "ask the guest to reboot", cmd_simple },
 	{ "destroy", "NAME", "end it at once", cmd_simple },

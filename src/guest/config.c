@@ -85,17 +85,22 @@ int guest_config_copy(const struct guest_config *c, struct guest_config *ret, st
 	return 0;
 }
 
-static int check_name(const char *name, struct err *err)
+bool guest_name_is_valid(const char *name)
 {
-	bool good = name && isalnum((unsigned char)name[0]) && strlen(name) <= GUEST_NAME_MAX;
+	bool good = isalnum((unsigned char)name[0]) && strlen(name) <= GUEST_NAME_MAX;
 
 	for (const char *p = name; good && *p; p++)
 		good = isalnum((unsigned char)*p) || strchr("-_.", *p);
-	return good ? 0
-		    : err_set(err, -EINVAL,
-			      "name \"%.80s\": up to %d letters, digits, - _ . are possible, the first "
-			      "one a letter or digit",
-			      name ? name : "", GUEST_NAME_MAX);
+	return good;
+}
+
+static int check_name(const char *name, struct err *err)
+{
+	if (name && guest_name_is_valid(name))
+		return 0;
+	return err_set(err, -EINVAL,
+		       "name \"%.80s\": up to %d letters, digits, - _ . are possible, the first one a letter or digit",
+		       name ?: "", GUEST_NAME_MAX);
 }
 
 static int check_uuid(struct guest_config *c, struct err *err)
@@ -103,8 +108,9 @@ static int check_uuid(struct guest_config *c, struct err *err)
 	char text[37];
 	uuid_t u;
 
-	if (c->uuid)
+	if (c->uuid && strcmp(c->uuid, "new"))
 		return uuid_parse(c->uuid, u) ? err_set(err, -EINVAL, "uuid \"%.80s\" is not a UUID", c->uuid) : 0;
+	free(c->uuid);
 	uuid_generate(u);
 	uuid_unparse_lower(u, text);
 	c->uuid = strdup(text);

@@ -3,6 +3,7 @@
 #ifndef NIDRA_GUEST_CONFIG_H
 #define NIDRA_GUEST_CONFIG_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/cleanup.h"
@@ -23,7 +24,7 @@ enum guest_transport {
 
 struct guest_config {
 	char *name;
-	char *uuid;			 /* 36 characters; NULL: made up by guest_config_check() */
+	char *uuid;			 /* 36 characters; NULL or "new": made up by guest_config_check() */
 	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
 	uint32_t memory_mib;
 	uint32_t vcpus;	   /* that the guest starts with */
@@ -38,6 +39,7 @@ int guest_config_copy(const struct guest_config *c, struct guest_config *ret, st
 /* Fills in defaults and refuses what cannot be, in one sentence that names the key. */
 int guest_config_check(struct guest_config *c, struct err *err);
 
+bool guest_name_is_valid(const char *name);
 const char *guest_action_name(enum guest_action a);
 int guest_action_parse(const char *s, enum guest_action *ret);
 const char *guest_transport_name(enum guest_transport t);

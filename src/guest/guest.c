@@ -29,6 +29,7 @@ struct guest {
 	struct console *console;
 	struct image_pager *pager;
 	uint32_t wakes;
+	bool in_call; /* restored; means something until it runs */
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t cond;
@@ -252,9 +253,10 @@ static void init_lock(struct guest *g)
 	pm_chain_add(&g->chain, &g->own);
 }
 
-static int build_machine(struct guest *g, struct err *err)
+static int build_machine(struct guest *g, const int *base_fd, struct err *err)
 {
 	struct machine_config config = { .ram_bytes = g->config.memory_mib * MIB,
+					 .base_fd = base_fd,
 					 .vcpus = g->config.maxvcpus,
 					 .want_intercept = g->config.transport != GUEST_TRANSPORT_THUNKS,
 					 .cpuid = xen_cpuid,
@@ -287,8 +289,8 @@ static int build_domain(struct guest *g, struct err *err)
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }
 
-int guest_new(const struct guest_config *config, const struct guest_observer *observer, struct guest **ret_guest,
-	      struct err *err)
+int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
+	      struct guest **ret_guest, struct err *err)
 {
 	_cleanup_(guest_freep) struct guest *g = calloc(1, sizeof(*g));
 	int r;
@@ -300,7 +302,7 @@ int guest_new(const struct guest_config *config, const struct guest_observer *ob
 		g->observer = *observer;
 	r = guest_config_copy(config, &g->config, err);
 	r = r ?: guest_config_check(&g->config, err);
-	r = r ?: build_machine(g, err);
+	r = r ?: build_machine(g, base_fd, err);
 	r = r ?: build_domain(g, err);
 	r = r ?: console_new(&g->console, err);
 	r = r ?: console_attach(g->console, g->domain, machine_mem(g->machine), err);
@@ -392,9 +394,17 @@ struct image_pager *guest_pager(struct guest *g)
 	return g->pager;
 }
 
-void guest_set_wakes(struct guest *g, uint32_t wakes)
+void guest_set_wakes(struct guest *g, uint32_t wakes, bool in_call)
 {
 	g->wakes = wakes;
+	g->in_call = in_call;
+}
+
+bool guest_in_suspend_call(const struct guest *g)
+{
+	unsigned int reasons = machine_park_reasons(g->machine);
+
+	return reasons & PARK_SUSPEND || (g->in_call && reasons & PARK_BUILD);
 }
 
 /* ---- what people ask for ---- */
@@ -496,19 +506,30 @@ static const char *transport_in_use(struct guest *g)
 	return t->thunks_patched ? "thunks" : "intercept";
 }
 
+static uint64_t own_bytes(const struct gmem *mem)
+{
+	int64_t pages = gmem_private_pages(mem, NULL);
+
+	return pages < 0 ? 0 : (uint64_t)pages * NIDRA_PAGE_SIZE;
+}
+
 void guest_get_info(struct guest *g, struct guest_info *ret)
 {
 	struct xen_domain_info x;
+	struct gmem *mem = machine_mem(g->machine);
 	struct stat st = { 0 };
+	uint64_t bytes;
 
 	xen_domain_get_info(g->domain, &x);
-	fstat(gmem_fd(machine_mem(g->machine)), &st);
+	fstat(gmem_fd(mem), &st);
+	bytes = (uint64_t)st.st_blocks * 512;
 	*ret = (struct guest_info){ .state = guest_state(g),
 				    .end = g->end,
 				    .cpu_time_ns = machine_cpu_time_ns(g->machine),
 				    .running_ns = x.system_time_ns,
 				    .memory_bytes = x.memory_bytes,
-				    .resident_bytes = (uint64_t)st.st_blocks * 512,
+				    .resident_bytes = gmem_is_private(mem) ? own_bytes(mem) : bytes,
+				    .shared_bytes = gmem_is_private(mem) ? bytes : 0,
 				    .image_bytes = image_pager_left(g->pager),
 				    .vcpus_online = x.vcpus_online,
 				    .sleeps = x.sleeps,

@@ -51,9 +51,9 @@ struct guest_observer {
 	void *arg;
 };
 
-/* Builds the machine without content. */
-int guest_new(const struct guest_config *config, const struct guest_observer *observer, struct guest **ret_guest,
-	      struct err *err);
+/* Builds the machine without content, or (@base_fd not NULL) with memory over that base: gmem_new_over(). */
+int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
+	      struct guest **ret_guest, struct err *err);
 /* Loads the kernel and makes the machine ready to execute its first instruction. */
 int guest_load_kernel(struct guest *g, struct err *err);
 /* Ends the vCPU threads and frees all. */
@@ -83,7 +83,8 @@ struct guest_info {
 	uint64_t cpu_time_ns;	 /* of all vCPU threads */
 	uint64_t running_ns;	 /* guest system time (Xen time) */
 	uint64_t memory_bytes;	 /* RAM the guest owns now (less what it ballooned out) */
-	uint64_t resident_bytes; /* of that, backed by host memory */
+	uint64_t resident_bytes; /* of that, backed by host memory of its own */
+	uint64_t shared_bytes;	 /* host memory that it shares with its forks */
 	uint64_t image_bytes;	 /* of that, still in the image that it was restored from */
 	uint32_t vcpus_online;
 	bool sleeps;	       /* the guest's kernel has announced control/feature-suspend */
@@ -115,8 +116,10 @@ int guest_load_lazily(struct guest *g, struct image_reader *r, const struct imag
 		      struct err *err);
 /* NULL: its memory never came from an image lazily. */
 struct image_pager *guest_pager(struct guest *g);
-/* How often it woke from an image before. */
-void guest_set_wakes(struct guest *g, uint32_t wakes);
+/* How often it woke from an image before; and whether it still stands in the suspend hypercall of then. */
+void guest_set_wakes(struct guest *g, uint32_t wakes, bool in_call);
+/* It sleeps, or was restored and has not run yet: it can be woken by that hypercall's return. */
+bool guest_in_suspend_call(const struct guest *g);
 
 /*
  * What the guest asks of its hypervisor goes along a chain; commands are enum xen_shutdown, data is

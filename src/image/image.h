@@ -59,6 +59,9 @@ struct image_options {
 
 /* @options NULL: all zero. */
 int image_writer_new(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err);
+/* An image in memory, which never gets a name: image_writer_fd() has it once it is sealed. @name is for messages. */
+int image_writer_new_unnamed(const char *name, struct image_writer **ret, struct err *err);
+int image_writer_fd(const struct image_writer *w); /* borrowed */
 /* Takes back everything that is not sealed. */
 void image_writer_free(struct image_writer *w);
 DEFINE_CLEANUP(struct image_writer *, image_writer_free)

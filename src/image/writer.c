@@ -6,6 +6,7 @@
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/bytes.h"
@@ -70,18 +71,13 @@ static int set_parent(struct image_writer *w, const char *parent, const struct i
 	return w->parent ? 0 : err_errno(err, -ENOMEM, "image");
 }
 
-int image_writer_new(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err)
+static int new_writer(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err)
 {
-	static const struct image_options none;
-	_cleanup_(image_writer_freep) struct image_writer *w = calloc(1, sizeof(*w));
-	_cleanup_free_ char *copy1 = strdup(path), *copy2 = strdup(path);
-	struct stat st;
-	const char *dir;
-	int r;
+	struct image_writer *w = calloc(1, sizeof(*w));
 
-	if (!w || !copy1 || !copy2)
+	if (!w)
 		return err_errno(err, -ENOMEM, "image");
-	options = options ?: &none;
+	*ret = w;
 	w->fd = w->dir_fd = -1;
 	pthread_mutex_init(&w->lock, NULL);
 	w->replace = options->replace;
@@ -89,8 +85,43 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	w->level = options->level;
 	w->data_end = IMAGE_DATA_OFFSET;
 	w->path = strdup(path);
-	if (!w->path)
+	return w->path ? 0 : err_errno(err, -ENOMEM, "image");
+}
+
+int image_writer_new_unnamed(const char *name, struct image_writer **ret, struct err *err)
+{
+	static const struct image_options none;
+	_cleanup_(image_writer_freep) struct image_writer *w = NULL;
+	int r = new_writer(name, &none, &w, err);
+
+	if (r < 0)
+		return r;
+	w->fd = memfd_create("nidra-image", MFD_CLOEXEC);
+	if (w->fd < 0)
+		return err_errno(err, -errno, "memfd for %s", name);
+	*ret = take_ptr(w);
+	return 0;
+}
+
+int image_writer_fd(const struct image_writer *w)
+{
+	return w->fd;
+}
+
+int image_writer_new(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err)
+{
+	static const struct image_options none;
+	_cleanup_(image_writer_freep) struct image_writer *w = NULL;
+	_cleanup_free_ char *copy1 = strdup(path), *copy2 = strdup(path);
+	int r = new_writer(path, options ?: &none, &w, err);
+	struct stat st;
+	const char *dir;
+
+	if (r < 0)
+		return r;
+	if (!copy1 || !copy2)
 		return err_errno(err, -ENOMEM, "image");
+	options = options ?: &none;
 	if (!lstat(path, &st)) {
 		if (!w->replace)
 			return err_set(err, -EEXIST, "%s exists already (--force replaces it)", path);
@@ -247,13 +278,13 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 	r = r ?: write_all(w, err);
 	if (r < 0)
 		return r;
-	r = give_name(w);
+	r = w->dir_fd < 0 ? 0 : give_name(w);
 	if (r < 0)
 		return err_errno(err, r, "give the image its name %s", w->path);
 	w->sealed = true;
 	/* From here the image is there, whatever the folder's fsync says; without it a power cut might
 	 * take its name away, so say so. */
-	if (fsync(w->dir_fd) < 0 && errno != EINVAL) {
+	if (w->dir_fd >= 0 && fsync(w->dir_fd) < 0 && errno != EINVAL) {
 		r = -errno;
 		unlink(w->path);
 		return err_errno(err, r, "write the folder of %s to the disk", w->path);

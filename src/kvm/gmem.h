@@ -13,6 +13,7 @@
 #ifndef NIDRA_KVM_GMEM_H
 #define NIDRA_KVM_GMEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,9 +53,15 @@ struct gmem;
  * pages, and backing for grant frames that are not mapped yet. Everything is zero.
  */
 int gmem_new(uint64_t ram_bytes, struct gmem **ret_mem, struct err *err);
+/*
+ * The same with the contents of another one's base (below): what is written here is seen nowhere else.
+ * @base_fd is borrowed. -EINVAL: it is of another size.
+ */
+int gmem_new_over(int base_fd, uint64_t ram_bytes, struct gmem **ret_mem, struct err *err);
 void gmem_free(struct gmem *mem);
 DEFINE_CLEANUP(struct gmem *, gmem_free)
 
+/* The memfd: the memory itself or, if that is private, its base. */
 int gmem_fd(const struct gmem *mem);
 uint64_t gmem_ram_bytes(const struct gmem *mem);
 /* First byte behind the RAM below 4 GiB. */
@@ -81,12 +88,26 @@ void *gmem_hva(const struct gmem *mem, uint64_t gpa, size_t len);
 void *gmem_ram_hva(const struct gmem *mem, uint64_t gpa, size_t len);
 
 /*
+ * Bases. Memory that many share is a memfd that nobody can change any more; each has it mapped
+ * privately, so that the kernel copies a page when somebody writes it.
+ *
+ * gmem_rebase() makes @base_fd (taken, also when it fails) the base of this memory: its contents must be equal.
+ * -1: what is in gmem_fd() now. Hold the domain's lock, and all vCPUs parked; KVM needs not be told.
+ */
+bool gmem_is_private(const struct gmem *mem);
+int gmem_rebase(struct gmem *mem, int base_fd, struct err *err);
+/* A memfd that can become a base: as large, all zero. -1: errno. */
+int gmem_base_new(const struct gmem *mem);
+/* Adds the pages that are not (or not any more) the base's to @set, if there is one, and returns how many; -errno. */
+struct pageset;
+int64_t gmem_private_pages(const struct gmem *mem, struct pageset *set);
+
+/*
  * Pages have numbers: their offset in gmem_fd() / 4096. What we write to guest memory ourselves is in no
  * dirty log of KVM's, so it is noted here. Who writes through a pointer gets it from gmem_hva_to_write()
  * each time, and both asks and writes under the Xen domain's lock, under which the notes are taken.
  * The special pages are not noted: they count as written at all times.
  */
-struct pageset;
 uint64_t gmem_pages(const struct gmem *mem);
 /* Where page @number is mapped; all are, one behind the other. */
 void *gmem_page(const struct gmem *mem, uint64_t number);

@@ -144,11 +144,11 @@ static int set_slot(struct machine *m, const struct gmem_region *g, uint64_t byt
 	return ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, &slot) < 0 ? -errno : 0;
 }
 
-static int add_memory(struct machine *m, uint64_t ram_bytes, struct err *err)
+static int add_memory(struct machine *m, const struct machine_config *config, struct err *err)
 {
 	const struct gmem_region *g;
 	size_t n;
-	int r = gmem_new(ram_bytes, &m->mem, err);
+	int r = gmem_new_over(config->base_fd ? *config->base_fd : -1, config->ram_bytes, &m->mem, err);
 
 	if (r < 0)
 		return r;
@@ -186,7 +186,7 @@ static int setup_vm(struct machine *m, const struct machine_config *config, stru
 	if (r < 0)
 		return r;
 	machine_log_setup(m);
-	return add_memory(m, config->ram_bytes, err);
+	return add_memory(m, config, err);
 }
 
 static int add_vcpus(struct machine *m, const struct machine_config *config, struct err *err)

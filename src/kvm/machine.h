@@ -64,6 +64,7 @@ struct machine_cpuid_leaf {
 
 struct machine_config {
 	uint64_t ram_bytes;
+	const int *base_fd; /* memory over this base (gmem_new_over()); NULL: empty memory */
 	unsigned int vcpus;
 	bool want_intercept; /* let KVM hand VMCALL/VMMCALL over, if it can */
 	/* Hypervisor leaves of vCPU @id; returns how many (at most @max). */

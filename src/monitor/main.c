@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "image/image.h"
 #include "kvm/probe.h"
+#include "monitor/clones.h"
 #include "monitor/console_server.h"
 #include "sleep/sleep.h"
 
@@ -35,7 +36,9 @@ struct monitor {
 	bool has_config;
 
 	sd_event *loop;
-	int lock_fd, wake_fd;
+	int lock_fd, domid_fd, wake_fd, ready_fd;
+	struct sleep_fork fork; /* of which this machine is one */
+	bool is_fork;
 	struct sleeper *sleeper;
 	struct api_context context;
 	struct api_server *api;
@@ -145,6 +148,24 @@ static void decide(struct monitor *m)
 
 /* ---- the loop ---- */
 
+/* The parent waits for one line: "ok", or what is wrong. */
+static void tell_parent(struct monitor *m, const char *line)
+{
+	if (m->ready_fd < 0)
+		return;
+	dprintf(m->ready_fd, "%s\n", line);
+	close_fdp(&m->ready_fd);
+}
+
+/* One of a fork: its parent waits until it runs. */
+static void tell_when_done(struct monitor *m)
+{
+	struct sleep_job job;
+
+	if (m->ready_fd >= 0 && sleep_get_job(m->sleeper, m->first_job, &job) == 0 && !job.running)
+		tell_parent(m, job.result < 0 ? job.message : "ok");
+}
+
 static int on_wake(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct monitor *m = arg;
@@ -160,6 +181,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *arg)
 		console_server_new_guest(m->console);
 	}
 	api_server_changed(m->api);
+	tell_when_done(m);
 	decide(m);
 	return 0;
 }
@@ -194,6 +216,7 @@ static int setup_loop(struct monitor *m, struct err *err)
 		sigaddset(&set, signals[i]);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGCHLD, SIG_IGN); /* forks are on their own */
 	signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), not our death */
 	for (size_t i = 0; i < ARRAY_SIZE(signals) && r >= 0; i++)
 		r = sd_event_add_signal(m->loop, NULL, signals[i], on_signal, m);
@@ -211,7 +234,7 @@ static int setup_sockets(struct monitor *m, struct err *err)
 
 	if (!api || !console || !log)
 		return err_errno(err, -ENOMEM, "sockets");
-	m->context = (struct api_context){ .sleeper = m->sleeper, .name = m->name };
+	m->context = (struct api_context){ .sleeper = m->sleeper, .name = m->name, .clones = clones_new };
 	r = api_server_new(m->loop, api, &m->context, &m->api, err);
 	return r ?: console_server_new(m->loop, console, log, m->sleeper, &m->console, err);
 }
@@ -228,6 +251,20 @@ static void detach(struct monitor *m)
 	close_fdp(&fd);
 }
 
+/* Its own, where nobody said which: a new machine's, and that of one of a fork. */
+static int setup_domid(struct monitor *m, struct err *err)
+{
+	uint16_t domid = m->config.domid;
+
+	if (m->first_verb == SLEEP_RESTORE && !m->is_fork && !domid)
+		return 0; /* the image says which */
+	m->domid_fd = path_take_domid(&domid, err);
+	if (m->domid_fd < 0)
+		return m->config.domid ? 0 : m->domid_fd; /* wanted twice: people do that */
+	m->config.domid = domid;
+	return 0;
+}
+
 static int setup(struct monitor *m, struct err *err)
 {
 	struct sleep_observer observer = { .changed = on_change, .arg = m };
@@ -238,7 +275,8 @@ static int setup(struct monitor *m, struct err *err)
 	m->lock_fd = path_lock(m->name, err);
 	if (m->lock_fd < 0)
 		return m->lock_fd;
-	r = setup_loop(m, err);
+	r = setup_domid(m, err);
+	r = r ?: setup_loop(m, err);
 	r = r ?: sleeper_new(&observer, &m->sleeper, err);
 	r = r ?: setup_sockets(m, err);
 	if (r < 0)
@@ -248,13 +286,6 @@ static int setup(struct monitor *m, struct err *err)
 }
 
 /* ---- start ---- */
-
-/* The parent waits for one line on @fd: "ok", or what is wrong. */
-static void tell_parent(int fd, const char *line)
-{
-	dprintf(fd, "%s\n", line);
-	close(fd);
-}
 
 static int print_probe(void)
 {
@@ -277,15 +308,21 @@ static int usage(const char *what)
 }
 
 static const struct option options[] = {
-	{ "name", required_argument, NULL, 'n' },     { "config", required_argument, NULL, 'c' },
-	{ "restore", required_argument, NULL, 'r' },  { "transparent", no_argument, NULL, 't' },
-	{ "eager", no_argument, NULL, 'e' },	      { "paused", no_argument, NULL, 'p' },
-	{ "ready-fd", required_argument, NULL, 'f' }, { "probe", no_argument, NULL, 'P' },
-	{ "fail-at", required_argument, NULL, 'x' },  { NULL, 0, NULL, 0 },
+	{ "name", required_argument, NULL, 'n' },
+	{ "config", required_argument, NULL, 'c' },
+	{ "restore", required_argument, NULL, 'r' },
+	{ "transparent", no_argument, NULL, 't' },
+	{ "eager", no_argument, NULL, 'e' },
+	{ "paused", no_argument, NULL, 'p' },
+	{ "ready-fd", required_argument, NULL, 'f' },
+	{ "probe", no_argument, NULL, 'P' },
+	{ "fail-at", required_argument, NULL, 'x' },
+	{ "fork", required_argument, NULL, 'F' },
+	{ NULL, 0, NULL, 0 },
 };
 
 /* -1: go on; else the exit status of a monitor that has nothing to do, or cannot. */
-static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
+static int read_options(struct monitor *m, int argc, char **argv)
 {
 	struct err err = { 0 };
 	int c;
@@ -314,7 +351,15 @@ static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
 			m->first.paused = true;
 			break;
 		case 'f':
-			*ready_fd = atoi(optarg);
+			m->ready_fd = atoi(optarg);
+			break;
+		case 'F':
+			if (sscanf(optarg, "%d,%d", &m->fork.state_fd, &m->fork.memory_fd) != 2)
+				return usage("--fork STATE,MEMORY");
+			m->is_fork = true;
+			m->first_verb = SLEEP_RESTORE;
+			m->first.image = "the fork's state";
+			m->first.fork = &m->fork;
 			break;
 		case 'x':
 			m->first.fail_at = optarg;
@@ -325,31 +370,36 @@ static int read_options(struct monitor *m, int argc, char **argv, int *ready_fd)
 			return usage("unknown option");
 		}
 	}
-	if (!m->name || *ready_fd < 0 || (!m->first.config && !m->first.image))
+	if (!m->name || m->ready_fd < 0 || (!m->first.config && !m->first.image))
 		return usage("--name, --ready-fd and --config or --restore are needed");
 	return -1;
 }
 
 int main(int argc, char **argv)
 {
-	struct monitor m = { .lock_fd = -1, .wake_fd = -1, .first_verb = SLEEP_BOOT };
-	struct guest_config name_only = { 0 };
+	struct monitor m = { .lock_fd = -1, .domid_fd = -1, .wake_fd = -1, .ready_fd = -1, .first_verb = SLEEP_BOOT };
 	struct err err = { 0 };
-	int ready_fd = -1, status = read_options(&m, argc, argv, &ready_fd);
+	int status = read_options(&m, argc, argv);
 
 	if (status >= 0)
 		return status;
-	if (m.first.image) {
-		name_only.name = (char *)(uintptr_t)m.name;
-		m.first.config = &name_only;
+	if (m.first.image) { /* --config says what is to be different from the image */
+		m.first.config = &m.config;
+		if (!m.config.name)
+			m.config.name = strdup(m.name);
 	}
-	fcntl(ready_fd, F_SETFD, FD_CLOEXEC);
+	fcntl(m.ready_fd, F_SETFD, FD_CLOEXEC);
 	setsid();
 	if (setup(&m, &err) < 0) {
-		tell_parent(ready_fd, err.msg);
+		tell_parent(&m, err.msg);
 		return 1;
 	}
-	tell_parent(ready_fd, "ok");
+	if (m.is_fork) { /* the operation has its own now */
+		close_fdp(&m.fork.state_fd);
+		close_fdp(&m.fork.memory_fd);
+	} else {
+		tell_parent(&m, "ok");
+	}
 	sd_event_loop(m.loop);
 
 	/* No new client, then no new output, then no guest; the name is free last. */
@@ -357,6 +407,7 @@ int main(int argc, char **argv)
 	api_server_free(m.api);
 	sleeper_free(m.sleeper);
 	path_remove(m.name);
+	close_fdp(&m.domid_fd);
 	close_fdp(&m.lock_fd);
 	guest_config_fini(&m.config);
 	sd_event_unref(m.loop);

@@ -7,7 +7,7 @@ static int build_enter(struct pm_run *run, void *arg, struct err *err)
 	struct sleep_op *op = arg;
 
 	(void)run;
-	return guest_new(&op->config, sleeper_guest_observer(op->sleeper), &op->guest, err);
+	return guest_new(&op->config, sleeper_guest_observer(op->sleeper), NULL, &op->guest, err);
 }
 
 static void build_undo(struct pm_run *run, void *arg)

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/pageset.h"
 #include "device/console.h"
 #include "kvm/machine.h"
 #include "sleep/internal.h"
@@ -124,7 +125,11 @@ int sleep_memory_enter(struct pm_run *run, void *arg, struct err *err)
 	struct image_region region[SLEEP_REGIONS_MAX];
 	size_t n = sleep_regions(guest_machine(op->guest), region);
 
-	return image_writer_memory(op->writer, region, n, &progress, err);
+	_cleanup_free_ struct pageset *in_use = sleep_pages_in_use(guest_machine(op->guest), region, n);
+	int r = in_use ? 0 : err_errno(err, -ENOMEM, "memory");
+
+	r = r ?: image_writer_regions(op->writer, region, n, err);
+	return r ?: image_writer_pages(op->writer, in_use, NULL, &progress, err);
 }
 
 int sleep_seal_enter(struct pm_run *run, void *arg, struct err *err)

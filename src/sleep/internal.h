@@ -34,6 +34,8 @@ struct sleep_op {
 	bool child;		      /* the image has a parent: the base's */
 	struct image_digest image_id; /* once sealed */
 	struct live *live;	      /* live.c */
+
+	int state_fd, base_fd; /* FORK: what the clones get; -1: nothing (yet) */
 };
 
 /* What incremental checkpoints are based on: the last of them. One per guest. */
@@ -54,6 +56,8 @@ extern const struct pm_table sleep_copy_table;		 /* checkpoint of a suspended gu
 extern const struct pm_table sleep_save_table;		 /* of a running guest */
 extern const struct pm_table sleep_save_suspended_table; /* of a suspended one */
 extern const struct pm_table sleep_save_stay_table;	 /* save -p */
+extern const struct pm_table sleep_fork_table;		 /* of a running guest */
+extern const struct pm_table sleep_fork_asleep_table;	 /* of one that stands in its suspend hypercall */
 
 #define SLEEP_LIMIT_NS (60 * UINT64_C(1000000000)) /* Xen's toolstack allows as much for each half */
 
@@ -119,6 +123,8 @@ int sleep_moment_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_write_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_live_seal_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_live_free(struct sleep_op *op);
+/* FORK: the rest into op->base_fd, which then is the guest's memory's base (gmem_rebase()). */
+int sleep_live_rebase(struct sleep_op *op, struct err *err);
 
 #define PHASE_PRECOPY                                                                                                  \
 	{                                                                                                              \
@@ -132,6 +138,9 @@ void sleep_live_free(struct sleep_op *op);
 	{                                                                                                              \
 		"write", sleep_write_enter, NULL                                                                       \
 	}
+
+/* fork.c: what is left of a fork's operation, whichever way it ended */
+void sleep_fork_fini(struct sleep_op *op);
 
 /* base.c */
 /* Takes @image (NULL: no memory). False: there is no base now, for want of memory. */

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "base/addr.h"
+#include "base/io.h"
 #include "base/pageset.h"
 #include "kvm/machine.h"
 #include "sleep/internal.h"
@@ -106,10 +107,30 @@ static int collect(struct live *l, struct err *err)
 	return l->result;
 }
 
+/* Into the memory that a fork's clones will share. */
+static int write_base(struct pm_run *run, struct sleep_op *op, struct err *err)
+{
+	const struct pageset *left = op->live->left;
+	const uint8_t *memory = gmem_page(machine_mem(op->live->machine), 0);
+	uint64_t total = pageset_count(left), done = 0, end = left->pages;
+	int r = 0;
+
+	for (uint64_t page = 0; r == 0 && (page = pageset_next(left, page, end)) < end; page++) {
+		r = io_pwrite_full(op->base_fd, memory + page * PAGE, PAGE, page * PAGE);
+		if (r < 0)
+			err_errno(err, r, "copy guest memory");
+		else if (run && ++done % 1024 == 0)
+			r = sleep_progress_step(run, done * PAGE, total * PAGE, err);
+	}
+	return r;
+}
+
 static int write_left(struct pm_run *run, struct sleep_op *op, const struct image_source *source, struct err *err)
 {
 	struct image_progress progress = { .step = sleep_progress_step, .arg = run };
 
+	if (op->verb == SLEEP_FORK)
+		return write_base(run, op, err);
 	return image_writer_pages(op->writer, op->live->left, source, &progress, err);
 }
 
@@ -120,7 +141,7 @@ static int first_set(struct sleep_op *op, struct err *err)
 	struct image_region region[SLEEP_REGIONS_MAX];
 	size_t n = sleep_regions(l->machine, region);
 	struct pageset *in_use;
-	int r = image_writer_regions(op->writer, region, n, err);
+	int r = op->verb == SLEEP_FORK ? 0 : image_writer_regions(op->writer, region, n, err);
 
 	r = r ?: collect(l, err);
 	if (r < 0)
@@ -129,7 +150,7 @@ static int first_set(struct sleep_op *op, struct err *err)
 		pageset_or(l->left, sleeper_base(op->sleeper)->since);
 		return 0;
 	}
-	in_use = image_pages_in_use(region, n); /* after the log: what comes into use now is in there */
+	in_use = sleep_pages_in_use(l->machine, region, n); /* after the log: what comes into use now is in there */
 	if (!in_use)
 		return err_errno(err, -ENOMEM, "checkpoint");
 	pageset_or(l->left, in_use);
@@ -227,6 +248,34 @@ int sleep_moment_enter(struct pm_run *run, void *arg, struct err *err)
 	xen_backend_locked(l->domain, moment_locked, l);
 	pageset_or(l->changed, l->left);
 	op->stats.moment_bytes = pageset_count(l->left) * PAGE;
+	if (l->result < 0)
+		*err = l->err;
+	return l->result;
+}
+
+/* ---- the moment of a fork: what changed goes to the others, not aside ---- */
+
+static void base_locked(void *arg)
+{
+	struct sleep_op *op = arg;
+	struct live *l = op->live;
+	struct gmem *mem = machine_mem(l->machine);
+	uint64_t ram = gmem_ram_bytes(mem) / PAGE;
+
+	collect_locked(l);
+	pageset_add(l->left, ram, gmem_pages(mem) - ram); /* what lies behind RAM is not all in the log */
+	op->stats.moment_bytes = pageset_count(l->left) * PAGE;
+	l->result = l->result ?: write_base(NULL, op, &l->err);
+	l->result = l->result ?: gmem_rebase(mem, take_fd(op->base_fd), &l->err);
+}
+
+int sleep_live_rebase(struct sleep_op *op, struct err *err)
+{
+	struct live *l = op->live;
+
+	l->err = (struct err){ 0 };
+	xen_backend_locked(l->domain, base_locked, op);
+	pageset_or(l->changed, l->left);
 	if (l->result < 0)
 		*err = l->err;
 	return l->result;

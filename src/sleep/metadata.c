@@ -18,7 +18,7 @@
 char *sleep_metadata(const struct sleep_op *op)
 {
 	struct guest *g = op->guest;
-	bool asked = guest_state(g) == GUEST_SUSPENDED;
+	bool asked = guest_in_suspend_call(g);
 	_cleanup_free_ char *config = guest_config_to_json(guest_config(g));
 	struct guest_info info;
 	struct utsname u = { 0 };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sleep/regions.h"
 
+#include "base/pageset.h"
+
 size_t sleep_regions(struct machine *m, struct image_region region[SLEEP_REGIONS_MAX])
 {
 	const struct gmem_region *g;
@@ -18,4 +20,13 @@ size_t sleep_regions(struct machine *m, struct image_region region[SLEEP_REGIONS
 							.hva = g[i].hva };
 	}
 	return used;
+}
+
+struct pageset *sleep_pages_in_use(struct machine *m, const struct image_region *region, size_t n)
+{
+	struct pageset *set = image_pages_in_use(region, n);
+
+	if (set && gmem_private_pages(machine_mem(m), set) < 0)
+		free(take_ptr(set));
+	return set;
 }

@@ -11,6 +11,7 @@
  * (image/pager.c). --eager reads it all first; so does a host that does not allow userfaultfd.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/addr.h"
@@ -45,37 +46,74 @@ static void image_undo(struct pm_run *run, void *arg)
 	op->reader = NULL;
 }
 
+static int open_reader(struct sleep_op *op, struct err *err)
+{
+	int fd;
+
+	if (!op->args.fork)
+		return image_reader_open(op->args.image, &op->reader, err);
+	fd = fcntl(op->args.fork->state_fd, F_DUPFD_CLOEXEC, 3);
+	if (fd < 0)
+		return err_errno(err, -errno, "state of the fork");
+	return image_reader_open_fd(fd, op->args.image, &op->reader, err);
+}
+
+static int replace(char **s, const char *by)
+{
+	char *copy = by ? strdup(by) : NULL;
+
+	if (!by)
+		return 0;
+	if (!copy)
+		return -ENOMEM;
+	free(*s);
+	*s = copy;
+	return 0;
+}
+
+/* A new identity, as far as one was asked for. Who is not told of his wake cannot take another. */
+static int take_identity(struct sleep_op *op, const struct guest_config *want, struct err *err)
+{
+	bool knows = !op->args.transparent && !op->not_asked;
+
+	if ((want->uuid || want->domid) && !knows)
+		return err_set(err, -EINVAL, "%s: a guest that is not told of its wake keeps its uuid and domid",
+			       op->args.image);
+	if (replace(&op->config.name, want->name) < 0 || replace(&op->config.uuid, want->uuid
+											   ?: op->args.fork ? "new"
+													    : NULL) < 0)
+		return err_errno(err, -ENOMEM, "identity");
+	op->config.domid = want->domid ?: op->config.domid;
+	return guest_config_check(&op->config, err);
+}
+
 /* Header, digests of all records, metadata: what can be refused is refused before anything is built. */
 static int image_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
+	_cleanup_(guest_config_fini) struct guest_config want = op->config;
 	struct bytes_reader meta;
-	char *name = take_ptr(op->config.name); /* the only thing that may differ from the image's */
-	int r = image_reader_open(op->args.image, &op->reader, err);
+	int r;
 
-	guest_config_fini(&op->config);
+	op->config = (struct guest_config){ 0 };
+	r = open_reader(op, err);
 	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
 	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, op, err);
-	if (r < 0) {
-		free(name);
+	r = r ?: take_identity(op, &want, err);
+	if (r < 0)
 		image_undo(run, op);
-		return r;
-	}
-	if (name) {
-		free(op->config.name);
-		op->config.name = name;
-	}
-	return 0;
+	return r;
 }
 
 static int build_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
-	int r = guest_new(&op->config, sleeper_guest_observer(op->sleeper), &op->guest, err);
+	const int *base_fd = op->args.fork ? &op->args.fork->memory_fd : NULL;
+	int r = guest_new(&op->config, sleeper_guest_observer(op->sleeper), base_fd, &op->guest, err);
 
 	(void)run;
 	if (r == 0)
-		guest_set_wakes(op->guest, op->wakes + 1);
+		guest_set_wakes(op->guest, op->wakes + 1, !op->not_asked);
 	return r;
 }
 
@@ -116,7 +154,7 @@ static int memory_enter(struct pm_run *run, void *arg, struct err *err)
 	struct image_stats stats = { 0 };
 	int r;
 
-	if (memory_lazily(op, region, n))
+	if (op->args.fork || memory_lazily(op, region, n))
 		return 0;
 	r = image_reader_memory(op->reader, region, n, &progress, &stats, err);
 

@@ -25,6 +25,7 @@ enum sleep_verb {
 	SLEEP_RESUME,	  /* of a suspended guest; told "cancelled" */
 	SLEEP_CHECKPOINT, /* to an image, and on it goes */
 	SLEEP_SAVE,	  /* to an image, and the guest ends here */
+	SLEEP_FORK,	  /* more machines from this moment, which share its memory; and on it goes */
 	SLEEP_VERBS
 };
 
@@ -32,10 +33,31 @@ const char *sleep_verb_name(enum sleep_verb v);
 /* -EINVAL: not a verb. */
 int sleep_verb_parse(const char *s, enum sleep_verb *ret);
 
+/* What makes a machine one of a fork. Borrowed. */
+struct sleep_fork {
+	int state_fd;  /* an image without memory */
+	int memory_fd; /* a base: gmem_new_over() */
+};
+
+/* How a fork's machines come to be: each in a process of its own, which this layer knows nothing about. */
+struct sleep_clones {
+	uint32_t n;
+	/* Starts number @i; does not wait for it. It restores with what struct sleep_fork says. */
+	int (*start)(void *arg, uint32_t i, const struct sleep_fork *from, struct err *err);
+	/* 0: it runs. -EAGAIN: not yet (after a little while). Else it never will, and nothing of it is left. */
+	int (*wait)(void *arg, uint32_t i, struct err *err);
+	/* Ends it if it was started. */
+	void (*stop)(void *arg, uint32_t i);
+	void (*free)(void *arg);
+	void *arg;
+};
+
 struct sleep_args {
 	const char *image;		   /* SAVE, CHECKPOINT, RESTORE: path */
-	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which
-					      only name (if not NULL) overrides the image's */
+	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which name, uuid
+					      and domid (if not NULL or 0) override the image's */
+	const struct sleep_fork *fork;	   /* RESTORE: from this; @image is only for messages */
+	struct sleep_clones clones;	   /* FORK: taken, also when it does not start */
 	bool paused;			   /* BOOT, RESTORE: vCPUs not started. SAVE: stays suspended here */
 	bool eager;			   /* RESTORE: all memory is read before it starts */
 	bool transparent;		   /* RESTORE: wake with "cancelled" and all state brought back */

@@ -4,6 +4,7 @@
  * history of what happened.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,9 +37,11 @@ struct start {
 	const struct pm_table *table;
 	uint64_t job;
 	char *image, *fail_at;
+	struct sleep_fork fork; /* RESTORE from it: owned copies */
 };
 
-static const char *const verb_names[SLEEP_VERBS] = { "boot", "restore", "suspend", "resume", "checkpoint", "save" };
+static const char *const verb_names[SLEEP_VERBS] = { "boot",	   "restore", "suspend", "resume",
+						     "checkpoint", "save",    "fork" };
 
 const char *sleep_verb_name(enum sleep_verb v)
 {
@@ -182,6 +185,9 @@ static void start_free(struct start *st)
 	if (!st)
 		return;
 	guest_config_fini(&st->op.config);
+	sleep_fork_fini(&st->op);
+	close_fdp(&st->fork.state_fd);
+	close_fdp(&st->fork.memory_fd);
 	free(st->image);
 	free(st->fail_at);
 	free(st);
@@ -218,7 +224,7 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 					   struct err *err)
 {
 	enum guest_state state = s->guest ? guest_state(s->guest) : GUEST_ENDED;
-	bool asleep = state == GUEST_SUSPENDED;
+	bool asleep = state == GUEST_SUSPENDED || (verb == SLEEP_FORK && s->guest && guest_in_suspend_call(s->guest));
 
 	if (verb == SLEEP_BOOT || verb == SLEEP_RESTORE) {
 		if (state == GUEST_ENDED)
@@ -240,6 +246,8 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 			return &sleep_suspend_table;
 		case SLEEP_RESUME:
 			return &sleep_resume_table;
+		case SLEEP_FORK:
+			return asleep ? &sleep_fork_asleep_table : &sleep_fork_table;
 		case SLEEP_CHECKPOINT:
 			if (a->uncooperative && !asleep)
 				return &sleep_snapshot_table;
@@ -252,6 +260,17 @@ static const struct pm_table *choose_table(struct sleeper *s, enum sleep_verb ve
 	return NULL;
 }
 
+static int take_fork(struct start *st, const struct sleep_fork *from, struct err *err)
+{
+	st->fork = (struct sleep_fork){ -1, -1 };
+	if (!from)
+		return 0;
+	st->op.args.fork = &st->fork;
+	st->fork.state_fd = fcntl(from->state_fd, F_DUPFD_CLOEXEC, 3);
+	st->fork.memory_fd = fcntl(from->memory_fd, F_DUPFD_CLOEXEC, 3);
+	return st->fork.state_fd < 0 || st->fork.memory_fd < 0 ? err_errno(err, -errno, "fork") : 0;
+}
+
 static int make_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args *a, const struct pm_table *table,
 		      struct start **ret, struct err *err)
 {
@@ -262,7 +281,13 @@ static int make_start(struct sleeper *s, enum sleep_verb verb, const struct slee
 		return err_errno(err, -ENOMEM, "operation");
 	st->sleeper = s;
 	st->table = table;
-	st->op = (struct sleep_op){ .sleeper = s, .verb = verb, .args = *a, .guest = s->guest };
+	st->op = (struct sleep_op){
+		.sleeper = s, .verb = verb, .args = *a, .guest = s->guest, .state_fd = -1, .base_fd = -1
+	};
+	st->op.args.clones = (struct sleep_clones){ 0 };
+	r = take_fork(st, a->fork, err);
+	if (r < 0)
+		return r;
 	st->image = a->image ? strdup(a->image) : NULL;
 	st->fail_at = a->fail_at ? strdup(a->fail_at) : NULL;
 	st->op.args.image = st->image;
@@ -277,6 +302,7 @@ static int make_start(struct sleeper *s, enum sleep_verb verb, const struct slee
 	}
 	if ((verb == SLEEP_SAVE || verb == SLEEP_CHECKPOINT || verb == SLEEP_RESTORE) && !st->image)
 		return err_set(err, -EINVAL, "%s: which image?", sleep_verb_name(verb));
+	st->op.args.clones = a->clones;
 	*ret = take_ptr(st);
 	return 0;
 }
@@ -306,13 +332,18 @@ int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args
 	const struct pm_table *table;
 	int r = pm_lock_take(&s->sleep_lock, sleep_verb_name(verb), err);
 
-	if (r < 0)
+	if (r < 0) {
+		if (args->clones.free)
+			args->clones.free(args->clones.arg);
 		return r;
+	}
 	table = choose_table(s, verb, args, err);
 	/* Its memory is needed again; and only our caller may still look at it, so it goes here. */
 	if (table && (verb == SLEEP_BOOT || verb == SLEEP_RESTORE))
 		sleeper_set_guest(s, NULL);
 	r = table ? make_start(s, verb, args, table, &st, err) : err->code;
+	if (!st && args->clones.free)
+		args->clones.free(args->clones.arg);
 	if (r == 0) {
 		pthread_mutex_lock(&s->lock);
 		st->job = ++s->last_job;

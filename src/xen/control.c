@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "base/addr.h"
 #include "xen/internal.h"
@@ -81,6 +82,26 @@ static int put_facts(struct xen_domain *d, const char *ro)
 	return r ?: put(d, "console/ring-ref", ro, "%" PRIu64, gpa_to_gfn(GMEM_CONSOLE_GPA));
 }
 
+/*
+ * For a guest that was told that it woke: it may be one of several that were one. Random bytes of its own (the
+ * kernel's generator was in the image), and what it might call itself. Xen has no words for this; vm-data is
+ * where its toolstacks put what is theirs.
+ */
+static int put_identity(struct xen_domain *d, const char *ro)
+{
+	uint8_t seed[32];
+	char hex[2 * sizeof(seed) + 1];
+	int r = getrandom(seed, sizeof(seed), 0) == sizeof(seed) ? 0 : EIO;
+
+	for (size_t i = 0; i < sizeof(seed); i++)
+		snprintf(hex + 2 * i, 3, "%02x", seed[i]);
+	r = r ?: put(d, "vm-data", ro, "%s", "");
+	r = r ?: put(d, "vm-data/seed", ro, "%s", hex);
+	r = r ?: put(d, "vm-data/hostname", ro, "%s", d->name);
+	explicit_bzero(hex, sizeof(hex));
+	return r;
+}
+
 int xen_control_build(struct xen_domain *d, struct err *err)
 {
 	static const char *const guests[] = {
@@ -105,6 +126,7 @@ int xen_control_build(struct xen_domain *d, struct err *err)
 	snprintf(rw, sizeof(rw), "n%u", d->config.domid);
 	r = put_facts(d, ro);
 	r = r ?: put_cpus(d, ro);
+	r = r ?: put_identity(d, ro);
 	snprintf(uuid_name, sizeof(uuid_name), "/vm/%s/uuid", d->uuid);
 	r = r ?: put(d, uuid_name, ro, "%s", d->uuid);
 	snprintf(uuid_name, sizeof(uuid_name), "/vm/%s/name", d->uuid);

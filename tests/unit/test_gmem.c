@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "base/addr.h"
+#include "base/pageset.h"
 #include "kvm/gmem.h"
 
 #define RAM (64 * MIB)
@@ -225,6 +226,85 @@ static void test_memory_cannot_be_cut(void **state)
 	assert_int_equal(errno, EPERM);
 }
 
+static uint8_t byte_at(struct gmem *m, uint64_t gpa)
+{
+	uint8_t b;
+
+	assert_int_equal(gmem_read(m, gpa, &b, 1), 0);
+	return b;
+}
+
+static void test_what_is_shared_is_written_by_nobody(void **state)
+{
+	struct gmem *other, *third, *small;
+	struct err err = { 0 };
+	void *before;
+
+	(void)state;
+	gmem_write(mem, 0x5000, "a", 1);
+	gmem_write(mem, GMEM_SPECIAL_GPA, "s", 1);
+	before = gmem_hva(mem, 0x5000, 1);
+	assert_int_equal(gmem_private_pages(mem, NULL), 0);
+	assert_int_equal(gmem_rebase(mem, -1, &err), 0);
+	assert_true(gmem_is_private(mem));
+	assert_ptr_equal(gmem_hva(mem, 0x5000, 1), before); /* KVM knows it by this */
+	assert_int_equal(pwrite(gmem_fd(mem), "x", 1, 0x5000), -1);
+	assert_int_equal(gmem_new_over(gmem_fd(mem), RAM + MIB, &small, &err), -EINVAL);
+	assert_int_equal(gmem_new_over(gmem_fd(mem), RAM, &other, &err), 0);
+	assert_int_equal(gmem_new_over(gmem_fd(mem), RAM, &third, &err), 0);
+
+	gmem_write(mem, 0x5000, "b", 1);
+	gmem_write(other, 0x5000, "c", 1);
+	assert_int_equal(byte_at(mem, 0x5000), 'b');
+	assert_int_equal(byte_at(other, 0x5000), 'c');
+	assert_int_equal(byte_at(third, 0x5000), 'a');
+	assert_int_equal(byte_at(third, GMEM_SPECIAL_GPA), 's');
+	gmem_free(other);
+	gmem_free(third);
+}
+
+static void test_private_pages_are_counted_and_discarded(void **state)
+{
+	struct pageset *set = pageset_new(gmem_pages(mem));
+	struct gmem *other;
+
+	(void)state;
+	gmem_write(mem, 0x5000, "a", 1);
+	gmem_write(mem, 0x9000, "a", 1);
+	assert_int_equal(gmem_rebase(mem, -1, NULL), 0);
+	assert_int_equal(gmem_new_over(gmem_fd(mem), RAM, &other, NULL), 0);
+	assert_int_equal(byte_at(other, 0x9000), 'a'); /* reading copies nothing */
+	assert_int_equal(gmem_private_pages(other, set), 0);
+	gmem_write(other, 0x5000, "b", 1);
+	gmem_write(other, 0x7000, "b", 1);
+	assert_int_equal(gmem_private_pages(other, set), 2);
+	assert_true(pageset_has(set, 5) && pageset_has(set, 7) && pageset_count(set) == 2);
+
+	assert_int_equal(gmem_discard(other, 0x5000, 0x5000), 0);
+	assert_int_equal(byte_at(other, 0x5000) | byte_at(other, 0x7000) | byte_at(other, 0x9000), 0);
+	assert_int_equal(byte_at(mem, 0x9000), 'a');
+	gmem_free(other);
+	free(set);
+}
+
+static void test_a_base_can_be_replaced_by_an_equal_one(void **state)
+{
+	int base;
+
+	(void)state;
+	gmem_write(mem, 0x5000, "a", 1);
+	assert_int_equal(gmem_rebase(mem, -1, NULL), 0);
+	gmem_write(mem, 0x5000, "b", 1);
+	base = gmem_base_new(mem);
+	assert_true(base >= 0);
+	assert_int_equal(pwrite(base, gmem_page(mem, 5), 4096, 0x5000), 4096);
+	assert_int_equal(gmem_rebase(mem, base, NULL), 0);
+	assert_int_equal(byte_at(mem, 0x5000), 'b');
+	assert_int_equal(gmem_private_pages(mem, NULL), 0);
+	gmem_write(mem, 0x5000, "c", 1);
+	assert_int_equal(gmem_private_pages(mem, NULL), 1);
+}
+
 #define t(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
 int main(void)
@@ -240,6 +320,9 @@ int main(void)
 		t(grant_frames_go_where_nothing_is),
 		t(discarded_pages_are_zero_and_take_no_memory),
 		t(memory_cannot_be_cut),
+		t(what_is_shared_is_written_by_nobody),
+		t(private_pages_are_counted_and_discarded),
+		t(a_base_can_be_replaced_by_an_equal_one),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
