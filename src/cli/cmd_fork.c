@@ -109,12 +109,11 @@ static int fork_either(const char *what, const struct fork_flags *f)
 int cmd_fork(int argc, char **argv)
 {
 	struct fork_flags f = { .n = 1 };
-	const struct flag flags[] = { { "number", 'n', FLAG_NUMBER, &f.n },
-				      { "name", 0, FLAG_STRING, &f.prefix },
-				      { "timeout", 't', FLAG_NUMBER, &f.timeout },
-				      { "fail-at", 0, FLAG_STRING, &f.fail_at },
-				      { "json", 0, FLAG_BOOL, &f.json },
-				      { "print-stats", 0, FLAG_BOOL, &f.job.print_stats } };
+	const struct flag flags[] = {
+		{ "number", 'n', FLAG_NUMBER, &f.n },	     { "name", 0, FLAG_STRING, &f.prefix },
+		{ "timeout", 't', FLAG_NUMBER, &f.timeout }, { "fail-at", 0, FLAG_STRING, &f.fail_at },
+		{ "json", 0, FLAG_BOOL, &f.json },	     { "print-stats", 0, FLAG_BOOL, &f.job.print_stats }
+	};
 	int n;
 
 	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)

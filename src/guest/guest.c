@@ -382,11 +382,11 @@ static void on_memory_failed(void *arg, const struct err *err)
 }
 
 int guest_load_lazily(struct guest *g, struct image_reader *r, const struct image_region *region, size_t n,
-		      struct err *err)
+		      const char *folder, struct err *err)
 {
 	struct image_pager_events events = { .loaded = on_memory_loaded, .failed = on_memory_failed, .arg = g };
 
-	return image_pager_new(r, region, n, &events, &g->pager, err);
+	return image_pager_new(r, region, n, folder, &events, &g->pager, err);
 }
 
 struct image_pager *guest_pager(struct guest *g)

@@ -113,7 +113,7 @@ int guest_adopt(struct guest *g, struct err *err);
  * image turns out unreadable later, the guest ends as FAILED before it sees a wrong byte.
  */
 int guest_load_lazily(struct guest *g, struct image_reader *r, const struct image_region *region, size_t n,
-		      struct err *err);
+		      const char *folder, struct err *err);
 /* NULL: its memory never came from an image lazily. */
 struct image_pager *guest_pager(struct guest *g);
 /* How often it woke from an image before; and whether it still stands in the suspend hypercall of then. */

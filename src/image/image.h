@@ -130,8 +130,11 @@ struct image_pager_events {
 
 /* Whether this host lets us (userfaultfd). */
 bool image_pager_possible(void);
-/* Takes @r over, unless it fails. -EOPNOTSUPP: see image_pager_possible(). */
-int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n,
+/*
+ * Takes @r over, unless it fails. -EOPNOTSUPP: see image_pager_possible(). @folder (may be NULL) remembers what was
+ * touched first, and the next restore of the same image loads that first.
+ */
+int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n, const char *folder,
 		    const struct image_pager_events *events, struct image_pager **ret, struct err *err);
 /* Calls nobody any more; memory still comes. */
 void image_pager_silence(struct image_pager *p);

@@ -2,7 +2,8 @@
 /*
  * Lazy reading. Memory is registered with userfaultfd where the image has something for it; a touch
  * of a page that is not there wakes the pager's thread, which loads the extent around it. Another
- * thread loads the rest meanwhile, in the file's order, and then everything is unregistered.
+ * thread loads the rest meanwhile, first what earlier restores of this image touched (working_set.h), then in the
+ * file's order, and then everything is unregistered.
  *
  * An extent is loaded once: whoever moves it from ABSENT to LOADING writes it to the memfd (a page
  * appears there whole, or not at all), then wakes those who wait for it. Nothing else is ever
@@ -23,6 +24,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "image/reader.h"
+#include "image/working_set.h"
 
 /* Extents closer than this are registered as one range: a range costs a VMA. What lies between is
  * filled with zeros on demand. */
@@ -42,6 +44,9 @@ struct image_pager {
 	_Atomic uint8_t *state; /* of each extent */
 	_Atomic uint64_t left;	/* bytes */
 	_Atomic uint64_t touched_ns;
+	char *folder;		     /* of working sets; NULL: none */
+	struct working_set *known;   /* from earlier restores; the prefetcher's */
+	struct working_set *touched; /* in this one; the pager's */
 	atomic_bool stop, failed;
 	pthread_t demand, prefetch;
 	bool threads;
@@ -216,6 +221,24 @@ static void zero_page(struct image_pager *p, uint64_t address)
 		wake(p, (const uint8_t *)(uintptr_t)address, IMAGE_ALIGN);
 }
 
+static void note(struct image_pager *p, uint32_t extent)
+{
+	if (p->touched && p->touched->n < WORKING_SET_MAX)
+		p->touched->extent[p->touched->n++] = extent;
+}
+
+/* What was known comes first: it was there before anybody could touch it. */
+static void remember(struct image_pager *p)
+{
+	struct working_set *set = p->known;
+
+	if (!p->touched || !p->touched->n)
+		return;
+	for (size_t i = 0; i < p->touched->n && set->n < WORKING_SET_MAX; i++)
+		set->extent[set->n++] = p->touched->extent[i];
+	working_set_write(p->folder, p->reader, set);
+}
+
 static int touched(struct image_pager *p, uint64_t address, struct image_scratch *scratch)
 {
 	uint64_t page = address & ~(uint64_t)(IMAGE_ALIGN - 1);
@@ -230,8 +253,10 @@ static int touched(struct image_pager *p, uint64_t address, struct image_scratch
 	}
 	if (i == UINT32_MAX || p->state[i] == LOADED)
 		zero_page(p, page);
-	else if (claim(p, i))
+	else if (claim(p, i)) {
+		note(p, i);
 		return load(p, i, scratch);
+	}
 	return 0; /* who loads it will wake us all */
 }
 
@@ -279,6 +304,8 @@ static void *demand_main(void *arg)
 		return NULL;
 	}
 	for_ranges(p, remove_range);
+	if (!p->left)
+		remember(p);
 	pthread_mutex_lock(&p->events_lock);
 	if (!p->left && p->events.loaded)
 		p->events.loaded(p->events.arg);
@@ -311,8 +338,12 @@ static void *prefetch_main(void *arg)
 	struct image_pager *p = arg;
 	const struct image_reader *r = p->reader;
 	_cleanup_(scratch_freep) struct image_scratch *scratch = image_scratch_new();
+	size_t known = p->known ? p->known->n : 0; /* the pager adds to them at its end */
 
 	pthread_setname_np(pthread_self(), "prefetch");
+	for (size_t i = 0; scratch && i < known && !p->stop && !p->failed; i++)
+		if (claim(p, p->known->extent[i]) && load(p, p->known->extent[i], scratch) < 0)
+			break;
 	for (uint32_t e = 0; scratch && e < r->extents && !p->stop && !p->failed; e++) {
 		if (p->state[e] != ABSENT)
 			continue;
@@ -408,6 +439,9 @@ void image_pager_free(struct image_pager *p)
 	close_fdp(&p->stop_fd);
 	image_reader_free(p->reader);
 	free((void *)p->state);
+	free(p->folder);
+	free(p->known);
+	free(p->touched);
 	pthread_mutex_destroy(&p->lock);
 	pthread_mutex_destroy(&p->events_lock);
 	pthread_cond_destroy(&p->cond);
@@ -434,7 +468,15 @@ static struct image_pager *alloc_pager(struct image_reader *r, const struct imag
 	return p;
 }
 
-int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n,
+/* Without memory for it, nothing is remembered. */
+static void recall(struct image_pager *p, const struct image_reader *r, const char *folder)
+{
+	p->folder = folder ? strdup(folder) : NULL;
+	p->known = p->folder ? working_set_read(folder, r) : NULL;
+	p->touched = p->known ? calloc(1, sizeof(*p->touched)) : NULL;
+}
+
+int image_pager_new(struct image_reader *r, const struct image_region *region, size_t n, const char *folder,
 		    const struct image_pager_events *events, struct image_pager **ret, struct err *err)
 {
 	_cleanup_(image_pager_freep) struct image_pager *p = NULL;
@@ -445,6 +487,7 @@ int image_pager_new(struct image_reader *r, const struct image_region *region, s
 	p = alloc_pager(r, region, n, events);
 	if (!p || !p->state)
 		return err_errno(err, -ENOMEM, "pager");
+	recall(p, r, folder);
 	p->uffd = open_uffd();
 	if (p->uffd < 0)
 		return err_errno(err, -EOPNOTSUPP, "lazy restore: userfaultfd");

@@ -39,6 +39,7 @@ struct monitor {
 	int lock_fd, domid_fd, wake_fd, ready_fd;
 	struct sleep_fork fork; /* of which this machine is one */
 	bool is_fork;
+	char *working_sets;
 	struct sleeper *sleeper;
 	struct api_context context;
 	struct api_server *api;
@@ -281,6 +282,8 @@ static int setup(struct monitor *m, struct err *err)
 	r = r ?: setup_sockets(m, err);
 	if (r < 0)
 		return r;
+	m->working_sets = path_state(NULL, ".working-sets");
+	m->first.working_sets = m->working_sets;
 	detach(m); /* before the first operation: it may log as soon as it has started */
 	return sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
 }
@@ -410,6 +413,7 @@ int main(int argc, char **argv)
 	close_fdp(&m.domid_fd);
 	close_fdp(&m.lock_fd);
 	guest_config_fini(&m.config);
+	free(m.working_sets);
 	sd_event_unref(m.loop);
 	return 0;
 }

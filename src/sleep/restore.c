@@ -135,7 +135,7 @@ static bool memory_lazily(struct sleep_op *op, const struct image_region *region
 	if (op->args.eager || !image_pager_possible())
 		return false;
 	image_reader_stats(op->reader, &stats);
-	if (guest_load_lazily(op->guest, op->reader, region, n, &err) < 0) {
+	if (guest_load_lazily(op->guest, op->reader, region, n, op->args.working_sets, &err) < 0) {
 		log_warn("%s; all of it is read at once", err.msg);
 		return false;
 	}

@@ -36,7 +36,7 @@ struct start {
 	struct sleep_op op;
 	const struct pm_table *table;
 	uint64_t job;
-	char *image, *fail_at;
+	char *image, *working_sets, *fail_at;
 	struct sleep_fork fork; /* RESTORE from it: owned copies */
 };
 
@@ -189,6 +189,7 @@ static void start_free(struct start *st)
 	close_fdp(&st->fork.state_fd);
 	close_fdp(&st->fork.memory_fd);
 	free(st->image);
+	free(st->working_sets);
 	free(st->fail_at);
 	free(st);
 }
@@ -290,7 +291,9 @@ static int make_start(struct sleeper *s, enum sleep_verb verb, const struct slee
 		return r;
 	st->image = a->image ? strdup(a->image) : NULL;
 	st->fail_at = a->fail_at ? strdup(a->fail_at) : NULL;
+	st->working_sets = a->working_sets ? strdup(a->working_sets) : NULL;
 	st->op.args.image = st->image;
+	st->op.args.working_sets = st->working_sets;
 	st->op.args.fail_at = st->fail_at;
 	if (verb == SLEEP_BOOT || verb == SLEEP_RESTORE)
 		st->op.guest = NULL;

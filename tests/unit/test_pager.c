@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lazy reading: what is touched is what was written, or the one who touches it never goes on. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -16,12 +17,14 @@
 
 #include "base/addr.h"
 #include "image/image.h"
+#include "image/working_set.h"
 
 #define PAGE  NIDRA_PAGE_SIZE
 #define PAGES 8192u
 
 static const struct image_options replacing = { .replace = true };
 static char path[64];
+static const char *folder; /* of working sets */
 
 struct memory {
 	int fd;
@@ -108,7 +111,7 @@ static struct image_pager *start(struct memory *m, struct seen *seen)
 	*seen = (struct seen){ 0 };
 	memory_new(m);
 	assert_int_equal(image_reader_open(path, &r, &err), 0);
-	assert_int_equal(image_pager_new(r, &m->region, 1, &events, &p, &err), 0);
+	assert_int_equal(image_pager_new(r, &m->region, 1, folder, &events, &p, &err), 0);
 	return p;
 }
 
@@ -186,6 +189,65 @@ static void test_what_is_written_stays(void **state)
 	}
 	image_pager_free(p);
 	memory_free(&m);
+}
+
+static void remove_folder(const char *dir)
+{
+	struct dirent **entry;
+	int n = scandir(dir, &entry, NULL, NULL), fd = open(dir, O_RDONLY | O_DIRECTORY);
+
+	for (int i = 0; i < n; i++) {
+		unlinkat(fd, entry[i]->d_name, 0);
+		free(entry[i]);
+	}
+	free(entry);
+	close(fd);
+	assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_what_was_touched_is_remembered(void **state)
+{
+	char dir[] = "/tmp/nidra-touched.XXXXXX";
+	struct image_reader *r = NULL;
+	struct working_set *set;
+	struct image_pager *p;
+	struct err err = { 0 };
+	struct seen seen;
+	struct memory m;
+
+	(void)state;
+	folder = mkdtemp(dir);
+	for (int i = 0; i < 2; i++) {
+		p = start(&m, &seen);
+		assert_true(is_page(&m, PAGES - 2)); /* of an extent that comes late */
+		assert_int_equal(image_pager_finish(p, NULL, &err), 0);
+		while (!seen.loaded)
+			usleep(1000);
+		image_pager_free(p);
+		memory_free(&m);
+	}
+	folder = NULL;
+
+	assert_int_equal(image_reader_open(path, &r, &err), 0);
+	set = working_set_read(dir, r);
+	assert_true(set->n >= 1 && set->n < 8); /* not all that was loaded */
+	for (size_t i = 0; i < set->n; i++)
+		assert_true(set->extent[i] < r->extents);
+	/* Nonsense in it does no harm. */
+	set->extent[set->n++] = UINT32_MAX;
+	working_set_write(dir, r, set);
+	free(set);
+	set = working_set_read(dir, r);
+	for (size_t i = 0; i < set->n; i++)
+		assert_true(set->extent[i] < r->extents);
+	set->n = 0;
+	working_set_write(dir, r, set);
+	free(set);
+	set = working_set_read("/nowhere", r);
+	assert_int_equal(set->n, 0);
+	free(set);
+	image_reader_free(r);
+	remove_folder(dir);
 }
 
 static void test_it_comes_by_itself(void **state)
@@ -272,10 +334,14 @@ static void test_it_can_be_left_at_any_time(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_what_is_touched_is_there),   cmocka_unit_test(test_many_touch_at_once),
-		cmocka_unit_test(test_what_is_written_stays),	   cmocka_unit_test(test_it_comes_by_itself),
-		cmocka_unit_test(test_pages_given_back_are_zero),  cmocka_unit_test(test_altered_memory_stops_all),
+		cmocka_unit_test(test_what_is_touched_is_there),
+		cmocka_unit_test(test_many_touch_at_once),
+		cmocka_unit_test(test_what_is_written_stays),
+		cmocka_unit_test(test_it_comes_by_itself),
+		cmocka_unit_test(test_pages_given_back_are_zero),
+		cmocka_unit_test(test_altered_memory_stops_all),
 		cmocka_unit_test(test_it_can_be_left_at_any_time),
+		cmocka_unit_test(test_what_was_touched_is_remembered),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
