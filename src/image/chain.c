@@ -243,7 +243,7 @@ static int number_extents(struct image_reader *r, struct err *err)
 	return 0;
 }
 
-int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err)
+static int open_first(int fd, const char *name, struct image_reader **ret, struct err *err)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = calloc(1, sizeof(*r));
 	int e;
@@ -256,6 +256,17 @@ int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, st
 	if (e < 0)
 		return e;
 	r->files = 1;
+	*ret = take_ptr(r);
+	return 0;
+}
+
+int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	int e = open_first(fd, name, &r, err);
+
+	if (e < 0)
+		return e;
 	e = open_parents(r, err);
 	e = e ?: number_extents(r, err);
 	if (e < 0)
@@ -268,12 +279,26 @@ int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, st
 	return 0;
 }
 
-int image_reader_open(const char *path, struct image_reader **ret, struct err *err)
+/* Not blocking: somebody may name a FIFO. */
+static int open_path(const char *path, struct err *err)
 {
-	/* Not blocking: somebody may name a FIFO. */
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	return fd < 0 ? err_errno(err, -errno, "open %s", path) : image_reader_open_fd(fd, path, ret, err);
+	return fd < 0 ? err_errno(err, -errno, "open %s", path) : fd;
+}
+
+int image_reader_open_alone(const char *path, struct image_reader **ret, struct err *err)
+{
+	int fd = open_path(path, err);
+
+	return fd < 0 ? fd : open_first(fd, path, ret, err);
+}
+
+int image_reader_open(const char *path, struct image_reader **ret, struct err *err)
+{
+	int fd = open_path(path, err);
+
+	return fd < 0 ? fd : image_reader_open_fd(fd, path, ret, err);
 }
 
 int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance, const void **ret_body,

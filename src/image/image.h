@@ -98,6 +98,8 @@ struct image_reader;
 int image_reader_open(const char *path, struct image_reader **ret, struct err *err);
 /* The same of an open file; the reader owns @fd. @name is for messages. */
 int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err);
+/* Without its parents, which may not be there: for its records. Its memory must not be read. */
+int image_reader_open_alone(const char *path, struct image_reader **ret, struct err *err);
 void image_reader_free(struct image_reader *r);
 DEFINE_CLEANUP(struct image_reader *, image_reader_free)
 

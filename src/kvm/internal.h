@@ -68,4 +68,7 @@ bool kvm_tracks_xcr0(int kvm_fd);
 #define APIC_ID(vcpu_id)	((vcpu_id)*2) /* as Xen's toolstack numbers them */
 #define MSR_KVM_SYSTEM_TIME_NEW 0x4b564d01u
 
+/* features.c: names of what the @n entries of @want have and @here lacks. */
+bool cpuid_lacks(const struct kvm_cpuid2 *here, const struct kvm_cpuid_entry2 *want, size_t n, char *buf, size_t size);
+
 #endif

@@ -152,5 +152,7 @@ int vcpu_set_rax(struct vcpu *v, uint64_t rax, struct err *err);
 /* All state of a vCPU, as in docs/image-format.md. While parked. */
 int vcpu_save(struct vcpu *v, struct bytes_writer *w, struct err *err);
 int vcpu_load(struct vcpu *v, struct bytes_reader *r, struct err *err);
+/* Whether this host's CPU cannot be what that state's was; @buf gets the features' names. */
+bool vcpu_lacks(struct vcpu *v, struct bytes_reader *r, char *buf, size_t size);
 
 #endif

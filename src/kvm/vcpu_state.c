@@ -6,6 +6,7 @@
  * Only parked vCPUs: see machine.h.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -243,50 +244,18 @@ static int check_sizes(const struct body item[ITEM_MAX], struct err *err)
 	return 0;
 }
 
-/* Feature words of which the image's set bits must be there on this host. */
-static const struct {
-	uint32_t function, index;
-	int word; /* 0 eax .. 3 edx */
-	uint32_t ignore;
-	const char *name;
-} features[] = {
-	/* Ours (hypervisor, x2APIC, TSC deadline) and what mirrors CR4 (OSXSAVE). */
-	{ 1, 0, 2, 1u << 31 | 1u << 21 | 1u << 24 | 1u << 27, "1:ecx" },
-	{ 1, 0, 3, 1u << 28, "1:edx" },
-	{ 7, 0, 1, 0, "7:ebx" },
-	{ 7, 0, 2, 1u << 4, "7:ecx" },
-	{ 7, 0, 3, 0, "7:edx" },
-	{ 0xd, 1, 0, 0, "0xd.1:eax" },
-	{ 0x80000001, 0, 2, 0, "0x80000001:ecx" },
-	{ 0x80000001, 0, 3, 0, "0x80000001:edx" },
-};
-
-static uint32_t feature_word(const struct kvm_cpuid_entry2 *e, size_t n, size_t f)
-{
-	for (size_t i = 0; i < n; i++)
-		if (e[i].function == features[f].function && e[i].index == features[f].index)
-			return (&e[i].eax)[features[f].word];
-	return 0;
-}
-
 static int load_cpuid(struct vcpu *v, const struct body *b, struct err *err)
 {
 	size_t n = b->len / sizeof(struct kvm_cpuid_entry2);
 	_cleanup_free_ struct kvm_cpuid2 *c = calloc(1, sizeof(*c) + b->len);
+	char lacks[400];
 
 	if (!c)
 		return err_errno(err, -ENOMEM, "CPUID table");
 	c->nent = (uint32_t)n;
 	memcpy(c->entries, b->p, b->len);
-	for (size_t f = 0; f < ARRAY_SIZE(features); f++) {
-		uint32_t here = feature_word(v->cpuid->entries, v->cpuid->nent, f);
-		uint32_t lack = feature_word(c->entries, n, f) & ~here & ~features[f].ignore;
-
-		if (lack)
-			return err_set(err, -EOPNOTSUPP,
-				       "the guest uses CPU features that this host lacks (CPUID %s bits 0x%x)",
-				       features[f].name, lack);
-	}
+	if (cpuid_lacks(v->cpuid, c->entries, n, lacks, sizeof(lacks)))
+		return err_set(err, -EOPNOTSUPP, "this host's CPU lacks what the guest uses: %s", lacks);
 	if (ioctl(v->fd, KVM_SET_CPUID2, c) < 0)
 		return err_errno(err, -errno, "set CPUID of vCPU %u", v->id);
 	free(v->cpuid);
@@ -327,6 +296,19 @@ static int load_xsave(struct vcpu *v, const struct body *b, struct err *err)
 		if (ioctl(v->fd, request, item[kind].p) < 0)                                                           \
 			return err_errno(err, -errno, "set %s of vCPU %u", what, v->id);                               \
 	} while (0)
+
+bool vcpu_lacks(struct vcpu *v, struct bytes_reader *reader, char *buf, size_t size)
+{
+	struct body item[ITEM_MAX] = { 0 };
+	struct err err;
+
+	if (parse(reader, item, &err) < 0 || check_sizes(item, &err) < 0) {
+		snprintf(buf, size, "%s", err.msg);
+		return true;
+	}
+	return cpuid_lacks(v->cpuid, item[ITEM_CPUID].p, item[ITEM_CPUID].len / sizeof(struct kvm_cpuid_entry2), buf,
+			   size);
+}
 
 int vcpu_load(struct vcpu *v, struct bytes_reader *reader, struct err *err)
 {

@@ -17,8 +17,9 @@ struct sleep_op {
 	struct sleep_args args;	    /* strings owned, see sleeper.c */
 	struct guest_config config; /* BOOT, RESTORE: owned */
 	struct guest *guest;
-	uint32_t wakes; /* RESTORE: of the image */
-	bool not_asked; /* RESTORE: the image was made without the guest's knowledge */
+	uint32_t wakes;	    /* RESTORE: of the image */
+	struct err trouble; /* RESTORE: what is wrong with the image's parents */
+	bool not_asked;	    /* RESTORE: the image was made without the guest's knowledge */
 	struct sleep_stats stats;
 
 	/* the guest's way into sleep */

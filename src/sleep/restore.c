@@ -50,8 +50,11 @@ static int open_reader(struct sleep_op *op, struct err *err)
 {
 	int fd;
 
-	if (!op->args.fork)
-		return image_reader_open(op->args.image, &op->reader, err);
+	if (!op->args.fork) {
+		fd = image_reader_open(op->args.image, &op->reader, &op->trouble);
+		/* A parent is missing, or it is no image. What else is wrong shows only while this one can be read. */
+		return fd < 0 && image_reader_open_alone(op->args.image, &op->reader, err) < 0 ? err->code : 0;
+	}
 	fd = fcntl(op->args.fork->state_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return err_errno(err, -errno, "state of the fork");
@@ -126,6 +129,29 @@ static void build_undo(struct pm_run *run, void *arg)
 	op->guest = NULL;
 }
 
+/* All that stands in the way is told at once, before anything of the guest is there. */
+static int check_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct machine *m = guest_machine(op->guest);
+	bool parents = op->trouble.code < 0;
+	struct bytes_reader r;
+	char lacks[400];
+	int ret = record(op, IMAGE_REC_VCPU, 0, &r, err);
+
+	(void)run;
+	if (ret < 0)
+		return ret;
+	if (!machine_wait_parked(m, PARK_WAIT_NS))
+		return err_set(err, -ETIMEDOUT, "the vCPU threads do not come up");
+	if (vcpu_lacks(machine_vcpu(m, 0), &r, lacks, sizeof(lacks)))
+		return err_set(err, -EOPNOTSUPP, "%s%sthis host's CPU lacks what the guest uses: %s",
+			       parents ? op->trouble.msg : "", parents ? "; and " : "", lacks);
+	if (parents)
+		*err = op->trouble;
+	return op->trouble.code;
+}
+
 /* The guest's memory comes from the image while it runs. False: this host cannot, or failed to. */
 static bool memory_lazily(struct sleep_op *op, const struct image_region *region, size_t n)
 {
@@ -179,8 +205,6 @@ static int load_machine(struct sleep_op *op, struct err *err)
 	clock = bytes_get_u64(&r);
 	if (bytes_done(&r) || vcpus != machine_vcpus(m))
 		return err_set(err, -EBADMSG, "%s: its machine record makes no sense", op->args.image);
-	if (!machine_wait_parked(m, PARK_WAIT_NS))
-		return err_set(err, -ETIMEDOUT, "the vCPU threads do not come up");
 	for (unsigned int i = 0; i < vcpus; i++) {
 		ret = record(op, IMAGE_REC_VCPU, i, &r, err);
 		ret = ret ?: vcpu_load(machine_vcpu(m, i), &r, err);
@@ -235,9 +259,13 @@ static int start_enter(struct pm_run *run, void *arg, struct err *err)
 }
 
 static const struct pm_phase restore_phases[] = {
-	{ "image", image_enter, image_undo }, { "build", build_enter, build_undo },
-	{ "memory", memory_enter, NULL },     { "state", state_enter, NULL },
-	{ "connect", connect_enter, NULL },   { "start", start_enter, NULL, .no_return = true },
+	{ "image", image_enter, image_undo },
+	{ "build", build_enter, build_undo },
+	{ "check", check_enter, NULL },
+	{ "memory", memory_enter, NULL },
+	{ "state", state_enter, NULL },
+	{ "connect", connect_enter, NULL },
+	{ "start", start_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_restore_table = { "restore", restore_phases, ARRAY_SIZE(restore_phases) };
