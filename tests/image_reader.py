@@ -11,7 +11,6 @@ It shares no code with nidra. libxxhash and libzstd are called as they are; LZ4 
 
 import argparse
 import ctypes
-import ctypes.util
 import json
 import os
 import struct
@@ -37,14 +36,10 @@ class _Hash128(ctypes.Structure):
     _fields_ = [("low", ctypes.c_uint64), ("high", ctypes.c_uint64)]
 
 
-def _library(name, version):
-    return ctypes.CDLL(ctypes.util.find_library(name) or f"lib{name}.so.{version}")
-
-
-_xxhash = _library("xxhash", 0)
+_xxhash = ctypes.CDLL("libxxhash.so.0")
 _xxhash.XXH3_128bits.restype = _Hash128
 _xxhash.XXH3_128bits.argtypes = [ctypes.c_char_p, ctypes.c_size_t]
-_zstd = _library("zstd", 1)
+_zstd = ctypes.CDLL("libzstd.so.1")
 _zstd.ZSTD_decompress.restype = ctypes.c_size_t
 _zstd.ZSTD_decompress.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
 
