@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file's life cycle, and its records: they stay in memory until the seal writes them. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/bytes.h"
@@ -33,7 +35,46 @@ void image_writer_free(struct image_writer *w)
 	free(w);
 }
 
-/* A file without a name is gone with its last descriptor, even if we are killed. */
+/* .BASE.XXXXXX.partial, or BASE.PID.partial: see open_temporary() and link_unnamed(). */
+static bool is_temporary(const char *base, const char *name)
+{
+	const char *middle = name + (*name == '.') + strlen(base) + 1;
+	size_t n;
+
+	if (strncmp(name + (*name == '.'), base, strlen(base)) || middle[-1] != '.')
+		return false;
+	n = *name == '.' ? strcspn(middle, ".") : strspn(middle, "0123456789");
+	return n && !strcmp(middle + n, ".partial");
+}
+
+/* What a killed writer left has nobody who holds its lock. */
+static bool is_left_over(int dir_fd, const char *base, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!is_temporary(base, name))
+		return false;
+	fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	return fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
+}
+
+static void remove_left_over(int dir_fd, const char *base)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && (e = readdir(dir)))
+		if (is_left_over(dir_fd, base, e->d_name))
+			unlinkat(dir_fd, e->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+/* A file without a name is gone with its last descriptor, even if we are killed. Where there is none (and for a
+ * moment in link_unnamed()), what is left is known by its name and its lock. */
 static int open_temporary(struct image_writer *w, const char *dir, const char *base, struct err *err)
 {
 	w->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -76,7 +117,7 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	_cleanup_(image_writer_freep) struct image_writer *w = calloc(1, sizeof(*w));
 	_cleanup_free_ char *copy1 = strdup(path), *copy2 = strdup(path);
 	struct stat st;
-	const char *dir;
+	const char *dir, *base;
 	int r;
 
 	if (!w || !copy1 || !copy2)
@@ -106,9 +147,12 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->dir_fd < 0)
 		return err_errno(err, -errno, "open the folder %s", dir);
-	r = open_temporary(w, dir, basename(copy2), err);
+	base = basename(copy2);
+	remove_left_over(w->dir_fd, base);
+	r = open_temporary(w, dir, base, err);
 	if (r < 0)
 		return r;
+	flock(w->fd, LOCK_EX | LOCK_NB); /* a filesystem without locks keeps what is left */
 	*ret = take_ptr(w);
 	return 0;
 }

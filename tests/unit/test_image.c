@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -570,6 +571,50 @@ static void test_a_writer_that_is_not_sealed_leaves_nothing(void **state)
 	memory_free(&m);
 }
 
+static int make_file(const char *name)
+{
+	char full[160];
+
+	snprintf(full, sizeof(full), "%s/%s", folder, name);
+	return open(full, O_CREAT | O_RDWR, 0600);
+}
+
+static bool remove_file(const char *name)
+{
+	char full[160];
+
+	snprintf(full, sizeof(full), "%s/%s", folder, name);
+	return unlink(full) == 0;
+}
+
+/* Of writers that are no more; not of those that still write, and nobody else's. */
+static void test_left_over_files_are_removed(void **state)
+{
+	static const char *const old[] = { ".web.nidra.a1B2c3.partial", "web.nidra.77.partial" };
+	static const char *const others[] = { ".web.nidra.zzzzzz.partial", "web.nidra.78.partial",
+					      "web.nidra.notes.partial", "other.nidra.77.partial",
+					      "web.nidra.partial" };
+	struct image_writer *w = NULL;
+	int fd[ARRAY_SIZE(others)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++)
+		close(make_file(old[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		fd[i] = make_file(others[i]);
+		if (i < 2)
+			assert_int_equal(flock(fd[i], LOCK_EX), 0);
+	}
+	assert_int_equal(begin(&w, false), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++)
+		assert_false(remove_file(old[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		close(fd[i]);
+		assert_true(remove_file(others[i]));
+	}
+	image_writer_free(w);
+}
+
 static int cancel_in_the_middle(void *arg, uint64_t done, uint64_t total, struct err *err)
 {
 	uint64_t *last = arg;
@@ -685,6 +730,7 @@ int main(void)
 		t(an_image_in_the_way_stays),
 		t(an_image_that_came_meanwhile_stays),
 		t(a_writer_that_is_not_sealed_leaves_nothing),
+		t(left_over_files_are_removed),
 		t(a_cancelled_image_leaves_nothing),
 		t(a_full_disk_leaves_nothing),
 		t(images_are_the_owners),
