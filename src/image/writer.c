@@ -279,6 +279,7 @@ static int link_unnamed(struct image_writer *w)
 
 static int give_name(struct image_writer *w)
 {
+	w->replaced = w->replace && !access(w->path, F_OK);
 	if (!w->temp_name)
 		return link_unnamed(w);
 	return renameat2(AT_FDCWD, w->temp_name, AT_FDCWD, w->path, w->replace ? 0 : RENAME_NOREPLACE) < 0 ? -errno : 0;
@@ -295,11 +296,12 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 	if (r < 0)
 		return err_errno(err, r, "give the image its name %s", w->path);
 	w->sealed = true;
-	/* From here the image is there, whatever the folder's fsync says; without it a power cut might
-	 * take its name away, so say so. */
+	/* From here the image is there, whatever the folder's fsync says; without it a power cut might take its
+	 * name away, so say so. If it took another one's place, that one is gone, and it has to stay. */
 	if (fsync(w->dir_fd) < 0 && errno != EINVAL) {
 		r = -errno;
-		unlink(w->path);
+		if (!w->replaced)
+			unlink(w->path);
 		return err_errno(err, r, "write the folder of %s to the disk", w->path);
 	}
 	*ret = (struct image_stats){ .file_bytes = w->file_len,

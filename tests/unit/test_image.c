@@ -17,6 +17,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -615,6 +616,52 @@ static void test_left_over_files_are_removed(void **state)
 	image_writer_free(w);
 }
 
+/* ---- fsync that fails: ours comes before the C library's ---- */
+
+static bool folders_fail, files_fail;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (S_ISDIR(st.st_mode) ? folders_fail : files_fail)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* Nothing is there that was not promised, and what it would have replaced never goes without it. */
+static void test_what_the_disk_does_not_take_is_not_there(void **state)
+{
+	struct image_stats stats;
+	struct err err = { 0 };
+	struct memory m;
+
+	(void)state;
+	memory_new(&m, 1, gpas, (uint64_t[]){ PAGE });
+	for (int round = 0; round < 4; round++) {
+		_cleanup_(image_writer_freep) struct image_writer *w = NULL;
+		_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+
+		assert_int_equal(begin(&w, true), 0);
+		assert_int_equal(image_writer_memory(w, m.region, 1, NULL, &err), 0);
+		files_fail = round % 2 == 0;
+		folders_fail = round % 2;
+		assert_int_equal(image_writer_seal(w, &stats, &err), -EIO);
+		files_fail = folders_fail = false;
+		if (round < 2) {
+			assert_int_equal(files(), 0);
+			if (round == 1)
+				write_image(&m, &stats);
+		} else {
+			assert_int_equal(files(), 1);
+			assert_int_equal(image_reader_open(path, &r, &err), 0);
+		}
+	}
+	memory_free(&m);
+}
+
 static int cancel_in_the_middle(void *arg, uint64_t done, uint64_t total, struct err *err)
 {
 	uint64_t *last = arg;
@@ -731,6 +778,7 @@ int main(void)
 		t(an_image_that_came_meanwhile_stays),
 		t(a_writer_that_is_not_sealed_leaves_nothing),
 		t(left_over_files_are_removed),
+		t(what_the_disk_does_not_take_is_not_there),
 		t(a_cancelled_image_leaves_nothing),
 		t(a_full_disk_leaves_nothing),
 		t(images_are_the_owners),
