@@ -12,11 +12,12 @@
 
 #define DEPTH_MAX IMAGE_FILES_MAX
 
-/* @path as an image; NULL if it is none, or a damaged one. */
+/* @path as an image; NULL if it is none, a damaged one, or one that is not finished. */
 static struct image_file *try_open(const char *path)
 {
+	const char *end = strrchr(path, '.');
 	struct image_file *f = NULL;
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = end && !strcmp(end, ".partial") ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
 	return fd >= 0 && image_file_open(fd, path, &f, NULL) == 0 ? f : NULL;
 }

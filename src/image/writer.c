@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The file's life cycle, and its records: they stay in memory until the seal writes them. */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 
@@ -34,7 +36,46 @@ void image_writer_free(struct image_writer *w)
 	free(w);
 }
 
-/* A file without a name is gone with its last descriptor, even if we are killed. */
+/* .BASE.XXXXXX.partial, or BASE.PID.partial: see open_temporary() and link_unnamed(). */
+static bool is_temporary(const char *base, const char *name)
+{
+	const char *middle = name + (*name == '.') + strlen(base) + 1;
+	size_t n;
+
+	if (strncmp(name + (*name == '.'), base, strlen(base)) || middle[-1] != '.')
+		return false;
+	n = *name == '.' ? strcspn(middle, ".") : strspn(middle, "0123456789");
+	return n && !strcmp(middle + n, ".partial");
+}
+
+/* What a killed writer left has nobody who holds its lock. */
+static bool is_left_over(int dir_fd, const char *base, const char *name)
+{
+	_cleanup_close_ int fd = -1;
+
+	if (!is_temporary(base, name))
+		return false;
+	fd = openat(dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	return fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB);
+}
+
+static void remove_left_over(int dir_fd, const char *base)
+{
+	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+
+	if (!dir && fd >= 0)
+		close(fd);
+	while (dir && (e = readdir(dir)))
+		if (is_left_over(dir_fd, base, e->d_name))
+			unlinkat(dir_fd, e->d_name, 0);
+	if (dir)
+		closedir(dir);
+}
+
+/* A file without a name is gone with its last descriptor, even if we are killed. Where there is none (and for a
+ * moment in link_unnamed()), what is left is known by its name and its lock. */
 static int open_temporary(struct image_writer *w, const char *dir, const char *base, struct err *err)
 {
 	w->fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -114,8 +155,8 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	_cleanup_(image_writer_freep) struct image_writer *w = NULL;
 	_cleanup_free_ char *copy1 = strdup(path), *copy2 = strdup(path);
 	int r = new_writer(path, options ?: &none, &w, err);
+	const char *dir, *base;
 	struct stat st;
-	const char *dir;
 
 	if (r < 0)
 		return r;
@@ -137,9 +178,12 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->dir_fd < 0)
 		return err_errno(err, -errno, "open the folder %s", dir);
-	r = open_temporary(w, dir, basename(copy2), err);
+	base = basename(copy2);
+	remove_left_over(w->dir_fd, base);
+	r = open_temporary(w, dir, base, err);
 	if (r < 0)
 		return r;
+	flock(w->fd, LOCK_EX | LOCK_NB); /* a filesystem without locks keeps what is left */
 	*ret = take_ptr(w);
 	return 0;
 }
@@ -266,6 +310,7 @@ static int link_unnamed(struct image_writer *w)
 
 static int give_name(struct image_writer *w)
 {
+	w->replaced = w->replace && !access(w->path, F_OK);
 	if (!w->temp_name)
 		return link_unnamed(w);
 	return renameat2(AT_FDCWD, w->temp_name, AT_FDCWD, w->path, w->replace ? 0 : RENAME_NOREPLACE) < 0 ? -errno : 0;
@@ -282,11 +327,12 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 	if (r < 0)
 		return err_errno(err, r, "give the image its name %s", w->path);
 	w->sealed = true;
-	/* From here the image is there, whatever the folder's fsync says; without it a power cut might
-	 * take its name away, so say so. */
+	/* From here the image is there, whatever the folder's fsync says; without it a power cut might take its
+	 * name away, so say so. If it took another one's place, that one is gone, and it has to stay. */
 	if (w->dir_fd >= 0 && fsync(w->dir_fd) < 0 && errno != EINVAL) {
 		r = -errno;
-		unlink(w->path);
+		if (!w->replaced)
+			unlink(w->path);
 		return err_errno(err, r, "write the folder of %s to the disk", w->path);
 	}
 	*ret = (struct image_stats){ .file_bytes = w->file_len,

@@ -21,7 +21,7 @@ static inline image_place place_of(size_t extent, unsigned int page)
 struct image_writer {
 	char *path, *temp_name; /* temp_name NULL: the file has no name yet */
 	int fd, dir_fd;
-	bool replace, sealed;
+	bool replace, sealed, replaced;
 	enum image_codec codec;
 	int level;
 	char *parent; /* NULL: none */

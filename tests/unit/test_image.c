@@ -13,9 +13,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -570,6 +572,96 @@ static void test_a_writer_that_is_not_sealed_leaves_nothing(void **state)
 	memory_free(&m);
 }
 
+static int make_file(const char *name)
+{
+	char full[160];
+
+	snprintf(full, sizeof(full), "%s/%s", folder, name);
+	return open(full, O_CREAT | O_RDWR, 0600);
+}
+
+static bool remove_file(const char *name)
+{
+	char full[160];
+
+	snprintf(full, sizeof(full), "%s/%s", folder, name);
+	return unlink(full) == 0;
+}
+
+/* Of writers that are no more; not of those that still write, and nobody else's. */
+static void test_left_over_files_are_removed(void **state)
+{
+	static const char *const old[] = { ".web.nidra.a1B2c3.partial", "web.nidra.77.partial" };
+	static const char *const others[] = { ".web.nidra.zzzzzz.partial", "web.nidra.78.partial",
+					      "web.nidra.notes.partial", "other.nidra.77.partial",
+					      "web.nidra.partial" };
+	struct image_writer *w = NULL;
+	int fd[ARRAY_SIZE(others)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++)
+		close(make_file(old[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		fd[i] = make_file(others[i]);
+		if (i < 2)
+			assert_int_equal(flock(fd[i], LOCK_EX), 0);
+	}
+	assert_int_equal(begin(&w, false), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++)
+		assert_false(remove_file(old[i]));
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		close(fd[i]);
+		assert_true(remove_file(others[i]));
+	}
+	image_writer_free(w);
+}
+
+/* ---- fsync that fails: ours comes before the C library's ---- */
+
+static bool folders_fail, files_fail;
+
+int fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || (S_ISDIR(st.st_mode) ? folders_fail : files_fail)) {
+		errno = EIO;
+		return -1;
+	}
+	return (int)syscall(SYS_fsync, fd);
+}
+
+/* Nothing is there that was not promised, and what it would have replaced never goes without it. */
+static void test_what_the_disk_does_not_take_is_not_there(void **state)
+{
+	struct image_stats stats;
+	struct err err = { 0 };
+	struct memory m;
+
+	(void)state;
+	memory_new(&m, 1, gpas, (uint64_t[]){ PAGE });
+	for (int round = 0; round < 4; round++) {
+		_cleanup_(image_writer_freep) struct image_writer *w = NULL;
+		_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+
+		assert_int_equal(begin(&w, true), 0);
+		assert_int_equal(image_writer_memory(w, m.region, 1, NULL, &err), 0);
+		files_fail = round % 2 == 0;
+		folders_fail = round % 2;
+		assert_int_equal(image_writer_seal(w, &stats, &err), -EIO);
+		files_fail = folders_fail = false;
+		if (round < 2) {
+			assert_int_equal(files(), 0);
+			if (round == 1)
+				write_image(&m, &stats);
+		} else {
+			assert_int_equal(files(), 1);
+			assert_int_equal(image_reader_open(path, &r, &err), 0);
+		}
+	}
+	memory_free(&m);
+}
+
 static int cancel_in_the_middle(void *arg, uint64_t done, uint64_t total, struct err *err)
 {
 	uint64_t *last = arg;
@@ -685,6 +777,8 @@ int main(void)
 		t(an_image_in_the_way_stays),
 		t(an_image_that_came_meanwhile_stays),
 		t(a_writer_that_is_not_sealed_leaves_nothing),
+		t(left_over_files_are_removed),
+		t(what_the_disk_does_not_take_is_not_there),
 		t(a_cancelled_image_leaves_nothing),
 		t(a_full_disk_leaves_nothing),
 		t(images_are_the_owners),

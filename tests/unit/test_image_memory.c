@@ -430,6 +430,136 @@ static void test_an_image_becomes_a_core(void **state)
 	memory_free(&m);
 }
 
+/* tests/image_reader.py: whole, for it as well, and the same memory; no altered byte passes. */
+static void read_by_another(const char *name, const struct memory *m, int alter)
+{
+	char dump[128], command[512];
+	struct err err = { 0 };
+	uint8_t *p;
+	size_t len;
+
+	snprintf(command, sizeof(command), "%s %s --dump %s --alter %d >/dev/null", IMAGE_READER, name,
+		 in_folder(dump, "dump"), alter);
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+	assert_int_equal(io_read_file(dump, 64 * MIB, &p, &len, &err), 0);
+	assert_int_equal(len, m->bytes);
+	assert_memory_equal(p, m->hva, len);
+	free(p);
+	unlink(dump);
+}
+
+/* Links of a chain, each with some pages more in @m; the last one is small, and all codecs occur. */
+static void make_links(struct memory *m, char name[4][128], const struct pageset *first)
+{
+	_cleanup_free_ struct pageset *set = pageset_new(m->bytes / PAGE);
+
+	pageset_or(set, first);
+	for (int i = 0; i < 4; i++) {
+		struct image_options o = { .codec = (enum image_codec)((i + 1) % IMAGE_CODECS),
+					   .parent = i ? name[i - 1] : NULL };
+		struct image_stats stats;
+		struct image_writer *w;
+
+		snprintf(name[i], 128, "%s/%d", folder, i);
+		w = writer_of(name[i], &o, m);
+		if (i) {
+			pageset_clear(set);
+			pageset_add(set, 10 * (uint64_t)i, 4);
+			pageset_add(set, LOW_BYTES / PAGE + (uint64_t)i, 3);
+			memset(m->hva + 10 * (uint64_t)i * PAGE, 'a' + i, 3 * PAGE);
+			memset(m->hva + (10 * (uint64_t)i + 3) * PAGE, 0, PAGE);
+			snprintf((char *)m->hva + LOW_BYTES + (uint64_t)i * PAGE, PAGE, "link %d", i);
+		}
+		put(w, set);
+		assert_int_equal(image_writer_record(w, IMAGE_REC_METADATA, 0, 0, META, strlen(META), NULL), 0);
+		seal(w, &stats);
+	}
+}
+
+static void unlink_links(char name[4][128])
+{
+	for (int i = 0; i < 4; i++)
+		unlink(name[i]);
+}
+
+static void test_another_reader_agrees(void **state)
+{
+	const struct image_options o = { .codec = IMAGE_CODEC_LZ4 };
+	_cleanup_free_ struct pageset *all = NULL;
+	char name[4][128], core[128];
+	struct image_stats stats;
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	scribble(&m);
+	for (uint64_t i = 0; i < MIB / 8; i++) /* nothing makes this smaller */
+		((uint64_t *)(void *)m.hva)[i] = i * i * UINT64_C(0x9e3779b97f4a7c15) ^ i << 40 ^ (i * 77) << 13;
+	for (uint64_t i = MIB; i < 2 * MIB; i++)
+		m.hva[i] = "nidra"[i * i / 7 % 5];
+	all = image_pages_in_use(m.region, 2);
+	make_links(&m, name, all);
+	read_by_another(name[3], &m, 5);
+	assert_int_equal(image_fold(name[2], NULL, &o, NULL, &stats, &err), 0);
+	read_by_another(name[3], &m, 5);
+	unlink(name[1]);
+	assert_int_equal(image_fold(name[3], in_folder(core, "core"), &o, NULL, &stats, &err), 0);
+	read_by_another(core, &m, 100000);
+	unlink(core);
+	unlink_links(name);
+	memory_free(&m);
+}
+
+static bool is_refused(const char *name)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	struct err err = { 0 };
+
+	if (image_reader_open(name, &r, &err) == 0 && image_reader_verify(r, NULL, &err) == 0)
+		return false;
+	assert_true(err.msg[0]);
+	return true;
+}
+
+/* Of each file of a chain: parents, one that stands for others, runs of zeros; extents of all codecs. */
+static void test_every_altered_byte_of_a_chain_is_refused(void **state)
+{
+	const struct image_options o = { .codec = IMAGE_CODEC_ZSTD };
+	_cleanup_free_ struct pageset *few = NULL;
+	char name[4][128];
+	struct image_stats stats;
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	few = pageset_new(m.bytes / PAGE);
+	pageset_add(few, 9, 3);
+	memset(m.hva + 9 * PAGE, 7, 3 * PAGE);
+	make_links(&m, name, few);
+	assert_int_equal(image_fold(name[1], NULL, &o, NULL, &stats, &err), 0);
+	assert_false(is_refused(name[3]));
+	for (int i = 1; i < 4; i++) {
+		int fd = open(name[i], O_RDWR | O_CLOEXEC);
+		uint8_t b, flipped;
+
+		/* Of the zeros behind the header only some. */
+		for (off_t at = 0; pread(fd, &b, 1, at) == 1; at += at > 64 && at < 4080 ? 13 : 1) {
+			flipped = b ^ (uint8_t)(1u << at % 8);
+			assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
+			if (!is_refused(name[3]))
+				fail_msg("byte %ld of %s was altered", (long)at, name[i]);
+			assert_int_equal(pwrite(fd, &b, 1, at), 1);
+		}
+		close(fd);
+	}
+	assert_false(is_refused(name[3]));
+	compare(name[3], &m);
+	unlink_links(name);
+	memory_free(&m);
+}
+
 static void test_parents_are_not_removed_from_their_children(void **state)
 {
 	char name[3][128], other[128];
@@ -542,6 +672,8 @@ static void test_version_1_is_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		t(another_reader_agrees),
+		t(every_altered_byte_of_a_chain_is_refused),
 		t(every_codec_brings_memory_back),
 		t(the_last_of_a_page_counts),
 		t(pages_from_a_source),

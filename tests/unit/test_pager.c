@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "base/addr.h"
+#include "base/pageset.h"
 #include "image/image.h"
 #include "image/working_set.h"
 
@@ -315,6 +316,98 @@ static void test_altered_memory_stops_all(void **state)
 	alter(IMAGE_DATA_OFFSET + 5 * PAGE);
 }
 
+/* ---- a chain of two small files, every byte of its memory ---- */
+
+static void write_link(const char *name, const char *parent, struct memory *m, unsigned int first)
+{
+	struct image_options o = { .codec = parent ? IMAGE_CODEC_LZ4 : IMAGE_CODEC_ZSTD, .parent = parent };
+	_cleanup_free_ struct pageset *set = pageset_new(PAGES);
+	struct image_writer *w = NULL;
+	struct image_stats stats;
+	struct err err = { 0 };
+
+	for (unsigned int n = first; n < first + 6; n++)
+		memset(m->region.hva + n * PAGE, (int)(first + n), PAGE / 2);
+	pageset_add(set, first, 6);
+	assert_int_equal(image_writer_new(name, &o, &w, &err), 0);
+	assert_int_equal(image_writer_regions(w, &m->region, 1, &err), 0);
+	assert_int_equal(image_writer_pages(w, set, NULL, NULL, &err), 0);
+	assert_int_equal(image_writer_seal(w, &stats, &err), 0);
+	image_writer_free(w);
+}
+
+static void count_failed(void *arg, const struct err *err)
+{
+	assert_int_equal(err->code, -EBADMSG);
+	((struct seen *)arg)->failed++;
+}
+
+/* Each page is what it was, or the one who touches it was told before. False: the image was refused at once. */
+static bool touch_all(const char *name, const struct memory *was, struct seen *seen)
+{
+	struct image_pager_events events = { .failed = count_failed, .arg = seen };
+	struct image_reader *r = NULL;
+	struct image_pager *p = NULL;
+	struct memory m;
+	struct err err = { 0 };
+
+	*seen = (struct seen){ 0 };
+	if (image_reader_open(name, &r, &err) < 0)
+		return false;
+	memory_new(&m);
+	assert_int_equal(image_pager_new(r, &m.region, 1, &events, &p, &err), 0);
+	for (unsigned int n = 0; n < 16; n++)
+		if (memcmp(m.region.hva + n * PAGE, was->region.hva + n * PAGE, PAGE))
+			assert_int_equal(seen->failed, 1);
+	if (image_pager_finish(p, NULL, &err) < 0)
+		while (!seen->failed) /* who read on was faster */
+			usleep(100);
+	image_pager_free(p);
+	memory_free(&m);
+	return true;
+}
+
+static void test_every_altered_byte_of_a_chain_stops_it(void **state)
+{
+	char name[2][80];
+	struct memory m;
+	struct seen seen;
+	unsigned int late = 0;
+
+	(void)state;
+	if (!image_pager_possible())
+		skip();
+	memory_new(&m);
+	for (int i = 0; i < 2; i++) {
+		snprintf(name[i], sizeof(name[i]), "%s.%d", path, i);
+		write_link(name[i], i ? name[0] : NULL, &m, 3 + 3 * (unsigned int)i);
+	}
+	assert_true(touch_all(name[1], &m, &seen));
+	assert_int_equal(seen.failed, 0);
+	for (int i = 0; i < 2; i++) {
+		int fd = open(name[i], O_RDWR | O_CLOEXEC);
+		uint8_t b, flipped;
+
+		for (off_t at = 0; pread(fd, &b, 1, at) == 1; at += at > 64 && at < IMAGE_DATA_OFFSET - 99 ? 99 : 1) {
+			flipped = b ^ (uint8_t)(1u << at % 8);
+			assert_int_equal(pwrite(fd, &flipped, 1, at), 1);
+			if (touch_all(name[1], &m, &seen)) {
+				assert_int_equal(seen.failed, 1);
+				late++;
+			}
+			assert_int_equal(pwrite(fd, &b, 1, at), 1);
+		}
+		close(fd);
+		assert_true(late > 20); /* bytes of extents */
+		late = 0;
+	}
+	assert_true(touch_all(name[1], &m, &seen));
+	assert_int_equal(seen.failed, 0);
+	unlink(name[0]);
+	unlink(name[1]);
+	memory_free(&m);
+}
+
 static void test_it_can_be_left_at_any_time(void **state)
 {
 	(void)state;
@@ -342,6 +435,7 @@ int main(void)
 		cmocka_unit_test(test_altered_memory_stops_all),
 		cmocka_unit_test(test_it_can_be_left_at_any_time),
 		cmocka_unit_test(test_what_was_touched_is_remembered),
+		cmocka_unit_test(test_every_altered_byte_of_a_chain_stops_it),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
