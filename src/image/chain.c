@@ -302,3 +302,19 @@ void image_reader_stats(const struct image_reader *r, struct image_stats *ret)
 				     .version = r->file[0]->version,
 				     .id = r->file[0]->id };
 }
+
+uint64_t image_reader_equal_bytes(const struct image_reader *r)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t e = 0; e < r->extents; e++) {
+		bool used[IMAGE_PAGES_MAX] = { 0 };
+
+		for (uint32_t i = r->first_piece[e]; i < r->first_piece[e + 1]; i++)
+			for (unsigned int k = 0; k < r->piece[i].pages; k++) {
+				pages += used[r->piece[i].first + k];
+				used[r->piece[i].first + k] = true;
+			}
+	}
+	return pages * PAGE;
+}

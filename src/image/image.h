@@ -109,6 +109,8 @@ const struct image_record *image_reader_next(struct image_reader *r, const struc
 /* Name of the image (0), its parent (1), and so on; NULL behind the last. */
 const char *image_reader_file(const struct image_reader *r, size_t i);
 void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
+/* Of memory_bytes, what is not stored because it equals something that is. */
+uint64_t image_reader_equal_bytes(const struct image_reader *r);
 
 /*
  * Memory into @region, which must be the same regions, all zero. Every extent is checked before it is

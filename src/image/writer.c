@@ -27,6 +27,7 @@ void image_writer_free(struct image_writer *w)
 	bytes_writer_fini(&w->digests);
 	free(w->extent);
 	free(w->place);
+	image_share_free(w->share);
 	free(w->parent);
 	pthread_mutex_destroy(&w->lock);
 	free(w->path);

@@ -5,11 +5,8 @@
 
 #include "base/bytes.h"
 #include "image/internal.h"
+#include "image/share.h"
 
-/* Where a page is: nowhere (zeros, or the parent's), in zeros, or as one of an extent. */
-typedef uint32_t image_place;
-#define PLACE_NONE	  0
-#define PLACE_ZERO	  1
 #define PLACE_BITS	  5 /* of the number inside the extent */
 #define PLACE_EXTENTS_MAX ((UINT32_C(1) << (32 - PLACE_BITS)) - 2)
 
@@ -32,9 +29,10 @@ struct image_writer {
 
 	struct image_region region[IMAGE_REGIONS_MAX]; /* by rising gpa */
 	size_t regions;
-	image_place *place;    /* of each page by its number; owned */
-	uint64_t pages;	       /* numbers that there are */
-	uint64_t memory_bytes; /* of all regions */
+	image_place *place;	   /* of each page by its number; owned */
+	struct image_share *share; /* owned */
+	uint64_t pages;		   /* numbers that there are */
+	uint64_t memory_bytes;	   /* of all regions */
 
 	pthread_mutex_t lock;	     /* what follows */
 	struct image_extent *extent; /* by rising offset */

@@ -107,6 +107,8 @@ static void scribble(struct memory *m)
 
 		if (mib % 5 == 0 || (mib % 5 == 1 && rand_r(&seed) % 2))
 			memset(m->hva + at, (int)(rand_r(&seed) % 255) + 1, PAGE);
+		if (mib % 5 == 0)
+			memcpy(m->hva + at, &at, sizeof(at)); /* like no other */
 		else if (mib % 5 == 2 && rand_r(&seed) % 7 == 0)
 			m->hva[at + PAGE - 1] = 1; /* nearly zero */
 		else if (mib % 5 == 3)
