@@ -163,7 +163,7 @@ static int do_export(const char *path, const struct image_args *a)
 
 	if (!a->elf_core || !a->out)
 		return usage("image export: --elf-core and -o FILE are wanted");
-	e = image_export_core(path, a->out, &progress, &err);
+	e = image_export_core(path, NULL, a->out, &progress, &err);
 	end_bar();
 	return e < 0 ? fail("%s", err.msg) : EXIT_OK;
 }

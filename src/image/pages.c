@@ -103,18 +103,30 @@ static int add_extent(struct image_writer *w, struct image_extent *e, size_t *re
 	return 0;
 }
 
+/* An encrypted extent's depends on its place. */
+static void set_digest(struct image_writer *w, size_t number, const struct image_digest *digest)
+{
+	SCOPED_LOCK(&w->lock);
+
+	w->extent[number].digest = *digest;
+}
+
 static int write_batch(struct image_writer *w, struct batch *b, struct err *err)
 {
 	size_t raw = b->n * PAGE, packed = codec_pack(b->codec, w->codec, w->level, b->raw, raw, b->packed), number;
-	const void *data = packed ? b->packed : b->raw;
+	uint8_t *data = packed ? b->packed : b->raw;
 	struct image_extent e = { .bytes = (uint32_t)(packed ?: raw),
 				  .pages = (uint16_t)b->n,
-				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE,
-				  .digest = image_digest(data, packed ?: raw) };
+				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE };
 	int r = add_extent(w, &e, &number);
 
 	if (r < 0)
 		return err_errno(err, r, "index of %s", w->path);
+	if (w->crypt)
+		image_crypt_extent(w->crypt, &e, data);
+	else
+		e.digest = image_digest(data, e.bytes);
+	set_digest(w, number, &e.digest);
 	r = io_pwrite_full(w->fd, data, e.bytes, e.offset);
 	if (r < 0)
 		return err_errno(err, r, "write %s (after %" PRIu64 " MiB)", w->path, e.offset >> 20);

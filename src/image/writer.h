@@ -4,6 +4,7 @@
 #define NIDRA_IMAGE_WRITER_H
 
 #include "base/bytes.h"
+#include "image/crypt.h"
 #include "image/internal.h"
 #include "image/share.h"
 
@@ -23,8 +24,11 @@ struct image_writer {
 	int level;
 	char *parent; /* NULL: none */
 	struct image_digest parent_id;
+	struct image_crypt *crypt; /* NULL: not encrypted; owned */
+	bool hide_metadata;
 
 	struct bytes_writer records, digests;
+	uint64_t records_n;
 	struct image_digest id; /* once sealed */
 
 	struct image_region region[IMAGE_REGIONS_MAX]; /* by rising gpa */

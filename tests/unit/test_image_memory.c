@@ -538,8 +538,8 @@ static void test_an_image_becomes_a_core(void **state)
 	put_vcpu(w, 0, 0x11);
 	put_vcpu(w, 1, 0x22);
 	seal(w, &stats);
-	assert_int_equal(image_export_core(name, in_folder(core, "core"), NULL, &err), 0);
-	assert_int_equal(image_export_core(name, core, NULL, &err), -EEXIST);
+	assert_int_equal(image_export_core(name, NULL, in_folder(core, "core"), NULL, &err), 0);
+	assert_int_equal(image_export_core(name, NULL, core, NULL, &err), -EEXIST);
 	assert_int_equal(io_read_file(core, 64 * MIB, &p, &len, &err), 0);
 	ph = (const Elf64_Phdr *)(void *)(p + sizeof(Elf64_Ehdr));
 	assert_int_equal(ph[0].p_type, PT_NOTE);
