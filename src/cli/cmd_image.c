@@ -54,6 +54,7 @@ static void print_info(const char *path, struct image_reader *r, json_t *meta, c
 	printf("file         %.1f MiB: %.1f MiB of memory in %" PRIu64 " extents; %.1f MiB are zero\n",
 	       (double)s->file_bytes / (1 << 20), (double)s->memory_bytes / (1 << 20), s->extents,
 	       (double)s->zero_bytes / (1 << 20));
+	printf("equal        %.1f MiB are stored once with others\n", (double)image_reader_equal_bytes(r) / (1 << 20));
 	for (size_t i = 1; i < s->files; i++)
 		printf("%-12s %s\n", i == 1 ? "parents" : "", image_reader_file(r, i));
 }
@@ -78,9 +79,10 @@ static int info(const char *path, struct image_reader *r, bool json)
 		return EXIT_OK;
 	}
 	json_object_set_new(meta, "file",
-			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:o}", "format", (int)s.version, "bytes",
+			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:o}", "format", (int)s.version, "bytes",
 				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes,
-				      "zero_bytes", (json_int_t)s.zero_bytes, "extents", (json_int_t)s.extents,
+				      "zero_bytes", (json_int_t)s.zero_bytes, "equal_bytes",
+				      (json_int_t)image_reader_equal_bytes(r), "extents", (json_int_t)s.extents,
 				      "parents", parents(r)));
 	json_object_set_new(meta, "records", records(r));
 	json_dumpf(meta, stdout, JSON_INDENT(2));
@@ -161,7 +163,7 @@ static int do_export(const char *path, const struct image_args *a)
 
 	if (!a->elf_core || !a->out)
 		return usage("image export: --elf-core and -o FILE are wanted");
-	e = image_export_core(path, a->out, &progress, &err);
+	e = image_export_core(path, NULL, a->out, &progress, &err);
 	end_bar();
 	return e < 0 ? fail("%s", err.msg) : EXIT_OK;
 }

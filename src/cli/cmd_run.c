@@ -245,7 +245,7 @@ char *image_name(const char *image)
 	struct err err = { 0 };
 	size_t len;
 
-	if (image_reader_open_alone(image, &r, &err) < 0) {
+	if (image_reader_look(image, &r, &err) < 0) {
 		fail("%s", err.msg);
 		return NULL;
 	}

@@ -53,7 +53,7 @@ char *image_parent_name(const char *parent, const char *child)
 }
 
 /* Where it was said to be, or beside its child, to which it may have moved. */
-static int open_parent(const struct image_file *f, struct image_file **ret, struct err *err)
+static int open_parent(const struct image_file *f, struct image_key *key, struct image_file **ret, struct err *err)
 {
 	_cleanup_free_ char *said = str_printf("%.*s", (int)f->parent_name_len, (const char *)(f->parent + 1));
 	_cleanup_free_ char *path = said && *said != '/' ? in_folder_of(f->name, said) : said ? strdup(said) : NULL;
@@ -67,7 +67,7 @@ static int open_parent(const struct image_file *f, struct image_file **ret, stru
 		fd = open(beside, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (fd < 0)
 		return err_errno(err, -errno, "%s needs its parent: open %s", f->name, path);
-	r = image_file_open(fd, path, ret, err);
+	r = image_file_open(fd, path, key, ret, err);
 	if (r < 0)
 		return err_prefix(err, "%s needs its parent", f->name);
 	return 0;
@@ -78,18 +78,21 @@ static bool same_regions(const struct image_file *a, const struct image_file *b)
 	return a->regions == b->regions && !memcmp(a->region, b->region, a->regions * sizeof(*a->region));
 }
 
-static int open_parents(struct image_reader *r, struct err *err)
+static int open_parents(struct image_reader *r, struct image_key *key, struct err *err)
 {
 	while (r->file[r->files - 1]->parent) {
 		const struct image_file *f = r->file[r->files - 1];
 		struct image_file *parent;
-		int e = r->files < IMAGE_FILES_MAX ? open_parent(f, &parent, err)
+		int e = r->files < IMAGE_FILES_MAX ? open_parent(f, key, &parent, err)
 						   : err_set(err, -EBADMSG, "%s has more than %u parents",
 							     r->file[0]->name, IMAGE_FILES_MAX);
 
 		if (e < 0)
 			return e;
 		r->file[r->files++] = parent;
+		e = image_file_need_key(parent, err);
+		if (e < 0)
+			return e;
 		if (!image_file_is(parent, &f->parent->id))
 			return err_set(err, -EBADMSG, "%s is not the parent that %s was made from", parent->name,
 				       f->name);
@@ -243,7 +246,21 @@ static int number_extents(struct image_reader *r, struct err *err)
 	return 0;
 }
 
-static int open_first(int fd, const char *name, struct image_reader **ret, struct err *err)
+static int open_chain(struct image_reader *r, struct image_key *key, struct err *err)
+{
+	int e = image_file_need_key(r->file[0], err);
+
+	e = e ?: open_parents(r, key, err);
+	e = e ?: number_extents(r, err);
+	if (e < 0)
+		return e;
+	e = r->files == 1 ? cut_file(r) : cut_chain(r);
+	e = e ?: sort_pieces(r);
+	return e < 0 ? err_errno(err, e, "memory index of %s", r->file[0]->name) : 0;
+}
+
+static int open_file(int fd, const char *name, struct image_key *key, bool look, struct image_reader **ret,
+		     struct err *err)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = calloc(1, sizeof(*r));
 	int e;
@@ -252,53 +269,43 @@ static int open_first(int fd, const char *name, struct image_reader **ret, struc
 		close(fd);
 		return err_errno(err, -ENOMEM, "image");
 	}
-	e = image_file_open(fd, name, &r->file[0], err);
+	e = image_file_open(fd, name, key, &r->file[0], err);
 	if (e < 0)
 		return e;
 	r->files = 1;
+	e = look ? 0 : open_chain(r, key, err);
+	if (e < 0)
+		return e;
 	*ret = take_ptr(r);
 	return 0;
+}
+
+static int open_path(const char *path, struct image_key *key, bool look, struct image_reader **ret, struct err *err)
+{
+	/* Not blocking: somebody may name a FIFO. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	return fd < 0 ? err_errno(err, -errno, "open %s", path) : open_file(fd, path, key, look, ret, err);
 }
 
 int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err)
 {
-	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
-	int e = open_first(fd, name, &r, err);
-
-	if (e < 0)
-		return e;
-	e = open_parents(r, err);
-	e = e ?: number_extents(r, err);
-	if (e < 0)
-		return e;
-	e = r->files == 1 ? cut_file(r) : cut_chain(r);
-	e = e ?: sort_pieces(r);
-	if (e < 0)
-		return err_errno(err, e, "memory index of %s", name);
-	*ret = take_ptr(r);
-	return 0;
-}
-
-/* Not blocking: somebody may name a FIFO. */
-static int open_path(const char *path, struct err *err)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	return fd < 0 ? err_errno(err, -errno, "open %s", path) : fd;
-}
-
-int image_reader_open_alone(const char *path, struct image_reader **ret, struct err *err)
-{
-	int fd = open_path(path, err);
-
-	return fd < 0 ? fd : open_first(fd, path, ret, err);
+	return open_file(fd, name, NULL, false, ret, err);
 }
 
 int image_reader_open(const char *path, struct image_reader **ret, struct err *err)
 {
-	int fd = open_path(path, err);
+	return open_path(path, NULL, false, ret, err);
+}
 
-	return fd < 0 ? fd : image_reader_open_fd(fd, path, ret, err);
+int image_reader_open_key(const char *path, struct image_key *key, struct image_reader **ret, struct err *err)
+{
+	return open_path(path, key, false, ret, err);
+}
+
+int image_reader_look(const char *path, struct image_reader **ret, struct err *err)
+{
+	return open_path(path, NULL, true, ret, err);
 }
 
 int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance, const void **ret_body,
@@ -319,11 +326,31 @@ const char *image_reader_file(const struct image_reader *r, size_t i)
 
 void image_reader_stats(const struct image_reader *r, struct image_stats *ret)
 {
+	const struct image_crypt_entry *crypt = image_file_crypt_entry(r->file[0]);
+
 	*ret = (struct image_stats){ .file_bytes = r->file[0]->file_len,
 				     .memory_bytes = r->bytes,
 				     .zero_bytes = r->file[0]->memory_bytes - r->bytes,
 				     .extents = r->file[0]->extents,
 				     .files = r->files,
 				     .version = r->file[0]->version,
+				     .encrypted = crypt,
+				     .passphrase = crypt && crypt->kdf != IMAGE_KDF_NONE,
 				     .id = r->file[0]->id };
+}
+
+uint64_t image_reader_equal_bytes(const struct image_reader *r)
+{
+	uint64_t pages = 0;
+
+	for (uint32_t e = 0; e < r->extents; e++) {
+		bool used[IMAGE_PAGES_MAX] = { 0 };
+
+		for (uint32_t i = r->first_piece[e]; i < r->first_piece[e + 1]; i++)
+			for (unsigned int k = 0; k < r->piece[i].pages; k++) {
+				pages += used[r->piece[i].first + k];
+				used[r->piece[i].first + k] = true;
+			}
+	}
+	return pages * PAGE;
 }

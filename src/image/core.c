@@ -159,14 +159,15 @@ static int write_head(struct image_reader *r, int fd, struct image_region *regio
 	return e ?: io_pwrite_full(fd, note, ph[0].p_filesz, ph[0].p_offset);
 }
 
-int image_export_core(const char *path, const char *out, const struct image_progress *progress, struct err *err)
+int image_export_core(const char *path, struct image_key *key, const char *out, const struct image_progress *progress,
+		      struct err *err)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	struct image_region region[IMAGE_REGIONS_MAX];
 	_cleanup_close_ int fd = -1;
 	struct image_stats stats;
 	uint64_t size;
-	int e = image_reader_open(path, &r, err);
+	int e = image_reader_open_key(path, key, &r, err);
 
 	if (e < 0)
 		return e;

@@ -68,12 +68,12 @@ static int make_memory(struct fold *f, struct err *err)
 	return f->loaded && f->window ? 0 : err_errno(err, -ENOMEM, "memory to fold %s", image->name);
 }
 
-/* All but where memory is, and who the parent was. */
+/* All but where memory is, who the parent was, and how it was encrypted. */
 static bool is_kept(uint32_t type)
 {
 	return type != IMAGE_REC_REGIONS && type != IMAGE_REC_EXTENTS_V1 && type != IMAGE_REC_EXTENTS &&
 	       type != IMAGE_REC_MAP && type != IMAGE_REC_PARENT && type != IMAGE_REC_STANDS_FOR &&
-	       type != IMAGE_REC_END;
+	       type != IMAGE_REC_CRYPT && type != IMAGE_REC_MAC && type != IMAGE_REC_END;
 }
 
 static int copy_records(struct fold *f, struct err *err)
@@ -81,15 +81,17 @@ static int copy_records(struct fold *f, struct err *err)
 	const struct image_file *image = f->reader->file[0];
 	_cleanup_bytes_ struct bytes_writer ids = { 0 };
 	const struct image_record *rec = NULL;
+	const void *body;
+	size_t len;
 	int r = 0;
 
 	bytes_put(&ids, &image->id, sizeof(image->id));
 	while (r == 0 && (rec = image_file_next(image, rec))) {
 		if (rec->type == IMAGE_REC_STANDS_FOR)
 			bytes_put(&ids, rec + 1, rec->len);
-		if (is_kept(rec->type))
-			r = image_writer_record(f->writer, rec->type, rec->instance, rec->flags, rec + 1, rec->len,
-						err);
+		if (is_kept(rec->type) && image_file_body(image, rec, &body, &len) == 0)
+			r = image_writer_record(f->writer, rec->type, rec->instance,
+						rec->flags & ~IMAGE_RECORD_FLAG_SECRET, body, len, err);
 	}
 	if (r == 0 && ids.failed)
 		r = err_errno(err, -ENOMEM, "fold");
@@ -135,17 +137,28 @@ static int copy_memory(struct fold *f, struct image_scratch *scratch, struct err
 	return r ?: write_window(f, window * (WINDOW_BYTES / PAGE), err);
 }
 
+static bool metadata_hidden(const struct image_file *image)
+{
+	const struct image_record *rec = NULL;
+
+	while ((rec = image_file_next(image, rec)))
+		if (rec->type == IMAGE_REC_METADATA && rec->flags & IMAGE_RECORD_FLAG_SECRET)
+			return true;
+	return false;
+}
+
 int image_fold(const char *path, const char *out, const struct image_options *options,
 	       const struct image_progress *progress, struct image_stats *ret, struct err *err)
 {
 	_cleanup_(fold_fini) struct fold f = { .fd = -1, .progress = progress };
 	struct image_options o = *options;
 	struct image_scratch *scratch = image_scratch_new();
-	int r = scratch ? image_reader_open(path, &f.reader, err) : err_errno(err, -ENOMEM, "fold");
+	int r = scratch ? image_reader_open_key(path, o.key, &f.reader, err) : err_errno(err, -ENOMEM, "fold");
 
 	o.parent = NULL;
 	o.replace = o.replace || !out;
 	r = r ?: make_memory(&f, err);
+	o.hide_metadata = r == 0 && metadata_hidden(f.reader->file[0]);
 	r = r ?: image_writer_new(out ?: path, &o, &f.writer, err);
 	r = r ?: image_writer_regions(f.writer, f.region, f.regions, err);
 	r = r ?: copy_records(&f, err);

@@ -16,9 +16,11 @@
 #define IMAGE_EXTENT_MAX	   (1u << 20)	/* of memory in one extent */
 #define IMAGE_RECORDS_MAX	   (256u << 20) /* bytes of all records together */
 #define IMAGE_RECORD_FLAG_OPTIONAL 1u		/* a reader that does not know the type skips it */
+#define IMAGE_RECORD_FLAG_SECRET   2u		/* its body is encrypted, and longer by IMAGE_TAG_LEN */
+#define IMAGE_TAG_LEN		   16
 
 struct image_digest {
-	uint8_t b[16]; /* XXH3-128 in its canonical (big endian) form */
+	uint8_t b[16]; /* XXH3-128 in its canonical (big endian) form; of an encrypted extent, its tag */
 };
 
 /* What a reader must be able to do. */
@@ -26,7 +28,8 @@ enum image_feature {
 	IMAGE_FEATURE_ZSTD = 1,
 	IMAGE_FEATURE_LZ4 = 2,
 	IMAGE_FEATURE_PARENT = 4, /* what is not in its map is in its parent */
-	IMAGE_FEATURES = 7,
+	IMAGE_FEATURE_ENCRYPTED = 8,
+	IMAGE_FEATURES = 15,
 };
 
 struct image_header {
@@ -54,7 +57,9 @@ enum image_record_type {
 	IMAGE_REC_MAP = 10,	   /* struct image_run[], by rising gpa */
 	IMAGE_REC_PARENT = 11,	   /* struct image_parent, then its name */
 	IMAGE_REC_STANDS_FOR = 12, /* struct image_digest[]: ids of images that this one has the memory and state of */
-	IMAGE_REC_LAST = IMAGE_REC_STANDS_FOR,
+	IMAGE_REC_CRYPT = 13,	   /* struct image_crypt_entry; the first record */
+	IMAGE_REC_MAC = 14,	   /* of the header and all records before it; the last but END */
+	IMAGE_REC_LAST = IMAGE_REC_MAC,
 };
 
 struct image_record {
@@ -114,5 +119,20 @@ struct image_parent {
 	/* then the file's name, without NUL: of a file beside this one, or an absolute path */
 };
 _Static_assert(sizeof(struct image_parent) == 16, "parent");
+
+enum image_cipher { IMAGE_CIPHER_CHACHA20_POLY1305 = 1 }; /* as RFC 8439 has it */
+enum image_kdf { IMAGE_KDF_NONE = 0, IMAGE_KDF_ARGON2ID = 1 };
+
+#define IMAGE_MAC_LEN 32
+
+/* How the keys of an image come from the operator's. docs/image-format.md, "Encryption". */
+struct image_crypt_entry {
+	uint32_t cipher, kdf;
+	uint64_t kdf_ops, kdf_bytes; /* of Argon2id; all three are zero without */
+	uint8_t kdf_salt[16];
+	uint8_t salt[32];  /* of this image: no other has its keys */
+	uint8_t check[16]; /* tells a wrong key from an altered image */
+};
+_Static_assert(sizeof(struct image_crypt_entry) == 88, "crypt");
 
 #endif

@@ -42,8 +42,34 @@ struct image_stats {
 	uint64_t extents;      /* in this file */
 	uint64_t files;	       /* with its parents */
 	uint32_t version;
+	bool encrypted, passphrase; /* the latter: its key is one */
 	struct image_digest id;
 };
+
+/* ---- keys ---- */
+
+/*
+ * The operator's key, for images that are encrypted. All images of a chain have the same one. One
+ * thread at a time.
+ */
+struct image_key;
+enum image_key_kind {
+	IMAGE_KEY_FILE,	      /* the bytes of a file, 32 or more, as random as the key is to be */
+	IMAGE_KEY_PASSPHRASE, /* what a person knows; a line feed at its end is not of it */
+};
+
+int image_key_new(enum image_key_kind kind, const void *secret, size_t len, struct image_key **ret, struct err *err);
+/* Of a regular file: never blocks. */
+int image_key_read(enum image_key_kind kind, const char *path, struct image_key **ret, struct err *err);
+/* Up to the end of @fd; @name is for messages. */
+int image_key_read_fd(enum image_key_kind kind, int fd, const char *name, struct image_key **ret, struct err *err);
+/* NULL: no memory. */
+struct image_key *image_key_copy(const struct image_key *key);
+void image_key_free(struct image_key *key);
+DEFINE_CLEANUP(struct image_key *, image_key_free)
+enum image_key_kind image_key_kind(const struct image_key *key);
+/* A file in memory that somebody else can image_key_read() as long as it is open; descriptor or -errno. */
+int image_key_lend(const struct image_key *key, struct err *err);
 
 /* ---- writing ---- */
 
@@ -55,6 +81,8 @@ struct image_options {
 	int level;			      /* 0: the codec's default */
 	const char *parent;		      /* what is not written is as in this image; NULL: is zero */
 	const struct image_digest *parent_id; /* NULL: whatever it is */
+	struct image_key *key;		      /* borrowed; NULL: not encrypted */
+	bool hide_metadata;		      /* with a key: METADATA cannot be read without it either */
 };
 
 /* @options NULL: all zero. */
@@ -94,16 +122,21 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 
 struct image_reader;
 
-/* With its parents. */
+/* With its parents. -ENOKEY: it is encrypted. */
 int image_reader_open(const char *path, struct image_reader **ret, struct err *err);
+/*
+ * The same with a key, which is not needed any more afterwards. -EKEYREJECTED: it has another one.
+ * With a key (not NULL) an image that is not encrypted is refused: anybody could have made it.
+ */
+int image_reader_open_key(const char *path, struct image_key *key, struct image_reader **ret, struct err *err);
+/* What can be seen of a single file without a key: records, no memory. Nothing of it is authenticated. */
+int image_reader_look(const char *path, struct image_reader **ret, struct err *err);
 /* The same of an open file; the reader owns @fd. @name is for messages. */
 int image_reader_open_fd(int fd, const char *name, struct image_reader **ret, struct err *err);
-/* Without its parents, which may not be there: for its records. Its memory must not be read. */
-int image_reader_open_alone(const char *path, struct image_reader **ret, struct err *err);
 void image_reader_free(struct image_reader *r);
 DEFINE_CLEANUP(struct image_reader *, image_reader_free)
 
-/* Body of a record, borrowed. -ENOENT. */
+/* Body of a record, borrowed. -ENOENT; -ENOKEY: it is encrypted. */
 int image_reader_record(struct image_reader *r, uint32_t type, uint32_t instance, const void **ret_body,
 			size_t *ret_len);
 /* All records in file order, for tools; NULL behind the last. */
@@ -111,6 +144,8 @@ const struct image_record *image_reader_next(struct image_reader *r, const struc
 /* Name of the image (0), its parent (1), and so on; NULL behind the last. */
 const char *image_reader_file(const struct image_reader *r, size_t i);
 void image_reader_stats(const struct image_reader *r, struct image_stats *ret);
+/* Of memory_bytes, what is not stored because it equals something that is. */
+uint64_t image_reader_equal_bytes(const struct image_reader *r);
 
 /*
  * Memory into @region, which must be the same regions, all zero. Every extent is checked before it is
@@ -153,12 +188,13 @@ int image_reader_verify(struct image_reader *r, const struct image_progress *pro
 
 /*
  * One file with all that @path and its parents have, in place of @path (or as @out, if not NULL). It
- * stands for @path: children of that are children of it, too.
+ * stands for @path: children of that are children of it, too. It is encrypted if @path is.
  */
 int image_fold(const char *path, const char *out, const struct image_options *options,
 	       const struct image_progress *progress, struct image_stats *ret, struct err *err);
-/* An ELF core with its memory and registers, in a new file @out. */
-int image_export_core(const char *path, const char *out, const struct image_progress *progress, struct err *err);
+/* An ELF core with its memory and registers, in a new file @out. It is not encrypted. */
+int image_export_core(const char *path, struct image_key *key, const char *out, const struct image_progress *progress,
+		      struct err *err);
 /*
  * Removes an image. -EBUSY names the images in its folder that need it; @cascade removes those too,
  * children before parents.

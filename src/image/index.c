@@ -89,14 +89,19 @@ static int convert_v1(struct image_file *f, struct err *err)
 static int find_v2(struct image_file *f, struct err *err)
 {
 	const void *table;
-	size_t len;
 	int r = find_table(f, IMAGE_REC_EXTENTS, sizeof(*f->extent), &table, &f->extents, err);
 
 	f->extent = table;
 	r = r ?: find_table(f, IMAGE_REC_MAP, sizeof(*f->run), &table, &f->runs, err);
 	f->run = table;
-	if (r < 0)
-		return r;
+	return r;
+}
+
+static int find_parent(struct image_file *f, struct err *err)
+{
+	const void *table;
+	size_t len;
+
 	if (image_file_record(f, IMAGE_REC_PARENT, 0, &table, &len) == 0) {
 		f->parent = table;
 		f->parent_name_len = len - sizeof(*f->parent);
@@ -173,6 +178,9 @@ int image_file_check_index(struct image_file *f, struct err *err)
 	f->region = table;
 	if (f->regions > IMAGE_REGIONS_MAX)
 		return image_bad(f, err, "its memory index makes no sense");
+	r = f->version == 1 ? 0 : find_parent(f, err);
+	if (r < 0 || image_file_locked(f))
+		return r;
 	r = f->version == 1 ? convert_v1(f, err) : find_v2(f, err);
 	r = r ?: check_regions(f, err);
 	r = r ?: check_extents(f, err);

@@ -43,17 +43,26 @@ const struct image_region *image_region_at(const struct image_region *region, si
 	return NULL;
 }
 
+/* What was read is what was written there; decrypts it. */
+static bool is_whole(const struct image_file *f, const struct image_extent *e, void *stored)
+{
+	struct image_digest digest;
+
+	if (f->crypt)
+		return image_decrypt_extent(f->crypt, e, stored) == 0;
+	digest = image_digest(stored, e->bytes);
+	return image_digest_equal(&digest, &e->digest);
+}
+
 /* Reads @e, checks it, and unpacks it into scratch->memory. */
 static int read_extent(const struct image_file *f, const struct image_extent *e, uint64_t gpa,
 		       struct image_scratch *scratch, struct err *err)
 {
-	struct image_digest digest;
 	int r = io_pread_full(f->fd, scratch->stored, e->bytes, e->offset);
 
 	if (r < 0)
 		return err_errno(err, r, "read %s at %" PRIu64, f->name, e->offset);
-	digest = image_digest(scratch->stored, e->bytes);
-	if (!image_digest_equal(&digest, &e->digest))
+	if (!is_whole(f, e, scratch->stored))
 		return err_set(err, -EBADMSG,
 			       "%s is damaged: guest memory at 0x%" PRIx64 " (bytes %" PRIu64 " to %" PRIu64
 			       " of the file) was altered",

@@ -3,7 +3,8 @@
  * Guest memory into extents: pages that are not zero, some at a time, packed and written by several
  * threads. Each page goes through a copy, because the guest may run meanwhile: what is digested,
  * packed and written is the same whatever it does. A page that is written again takes a new place;
- * the old one stays in the file, and nothing leads to it.
+ * the old one stays in the file, and nothing leads to it. A page that equals one that is in the file
+ * already takes its place.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -18,6 +19,7 @@
 #define CHUNK_PAGES UINT64_C(2048) /* one piece of work */
 /* A page that is touched in a lazy restore brings its whole extent. */
 #define EXTENT_PAGES (1u << PLACE_BITS)
+#define BATCH_PAGES  1024u /* that wait for these to be written, because some are equal */
 
 /* One call of image_writer_pages(). */
 struct pass {
@@ -31,8 +33,14 @@ struct pass {
 /* What a thread gathers. */
 struct batch {
 	struct codec *codec;
-	uint64_t page[EXTENT_PAGES];
-	unsigned int n;
+	unsigned int n; /* pages to be stored, and for how many each */
+	struct image_fingerprint print[EXTENT_PAGES];
+	uint32_t uses[EXTENT_PAGES];
+	unsigned int waiting;
+	struct {
+		uint64_t page;
+		unsigned int stored; /* which of those */
+	} wait[BATCH_PAGES];
 	uint8_t raw[EXTENT_PAGES * IMAGE_ALIGN], packed[EXTENT_PAGES * IMAGE_ALIGN];
 };
 
@@ -51,7 +59,7 @@ static void *batch_new(void)
 
 	if (!b)
 		return NULL;
-	b->n = 0;
+	b->n = b->waiting = 0;
 	b->codec = codec_new();
 	if (b->codec)
 		return b;
@@ -95,25 +103,75 @@ static int add_extent(struct image_writer *w, struct image_extent *e, size_t *re
 	return 0;
 }
 
+/* An encrypted extent's depends on its place. */
+static void set_digest(struct image_writer *w, size_t number, const struct image_digest *digest)
+{
+	SCOPED_LOCK(&w->lock);
+
+	w->extent[number].digest = *digest;
+}
+
 static int write_batch(struct image_writer *w, struct batch *b, struct err *err)
 {
 	size_t raw = b->n * PAGE, packed = codec_pack(b->codec, w->codec, w->level, b->raw, raw, b->packed), number;
-	const void *data = packed ? b->packed : b->raw;
+	uint8_t *data = packed ? b->packed : b->raw;
 	struct image_extent e = { .bytes = (uint32_t)(packed ?: raw),
 				  .pages = (uint16_t)b->n,
-				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE,
-				  .digest = image_digest(data, packed ?: raw) };
+				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE };
 	int r = add_extent(w, &e, &number);
 
 	if (r < 0)
 		return err_errno(err, r, "index of %s", w->path);
+	if (w->crypt)
+		image_crypt_extent(w->crypt, &e, data);
+	else
+		e.digest = image_digest(data, e.bytes);
+	set_digest(w, number, &e.digest);
 	r = io_pwrite_full(w->fd, data, e.bytes, e.offset);
 	if (r < 0)
 		return err_errno(err, r, "write %s (after %" PRIu64 " MiB)", w->path, e.offset >> 20);
+	for (unsigned int i = 0; i < b->waiting; i++)
+		w->place[b->wait[i].page] = place_of(number, b->wait[i].stored);
 	for (unsigned int i = 0; i < b->n; i++)
-		w->place[b->page[i]] = place_of(number, i);
-	b->n = 0;
+		image_share_add(w->share, &b->print[i], place_of(number, i), b->uses[i]);
+	b->n = b->waiting = 0;
 	return 0;
+}
+
+/* Which of the pages to be stored @print is of; b->n: none. */
+static unsigned int find_in_batch(const struct batch *b, const struct image_fingerprint *print)
+{
+	unsigned int i = 0;
+
+	while (i < b->n && (!image_fingerprint_equal(&b->print[i], print) || b->uses[i] >= SHARE_MAX))
+		i++;
+	return i;
+}
+
+/* @page, whose copy lies behind the others. */
+static int take_page(struct image_writer *w, struct batch *b, uint64_t page, struct err *err)
+{
+	const uint8_t *copy = b->raw + b->n * PAGE;
+	struct image_fingerprint print;
+	unsigned int i;
+
+	if (page_is_zero(copy)) {
+		w->place[page] = PLACE_ZERO;
+		return 0;
+	}
+	print = image_share_fingerprint(w->share, copy);
+	w->place[page] = image_share_find(w->share, &print);
+	if (w->place[page] != PLACE_NONE)
+		return 0;
+	i = find_in_batch(b, &print);
+	if (i == b->n) {
+		b->print[b->n] = print;
+		b->uses[b->n++] = 0;
+	}
+	b->uses[i]++;
+	b->wait[b->waiting].page = page;
+	b->wait[b->waiting++].stored = i;
+	return b->n == EXTENT_PAGES || b->waiting == BATCH_PAGES ? write_batch(w, b, err) : 0;
 }
 
 static void read_page(const struct pass *p, const struct image_region *g, uint64_t page, uint8_t *dst)
@@ -137,15 +195,8 @@ static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *er
 	page = g->fd_offset / PAGE + (number - p->first_chunk[g - p->w->region]) * CHUNK_PAGES;
 	end = MIN(page + CHUNK_PAGES, (g->fd_offset + g->bytes) / PAGE);
 	while (r == 0 && (page = pageset_next(p->set, page, end)) < end) {
-		uint8_t *dst = b->raw + b->n * PAGE;
-
-		read_page(p, g, page, dst);
-		if (page_is_zero(dst))
-			p->w->place[page] = PLACE_ZERO;
-		else
-			b->page[b->n++] = page;
-		if (b->n == EXTENT_PAGES)
-			r = write_batch(p->w, b, err);
+		read_page(p, g, page, b->raw + b->n * PAGE);
+		r = take_page(p->w, b, page, err);
 		page++;
 		pages++;
 	}
@@ -193,7 +244,8 @@ int image_writer_regions(struct image_writer *w, const struct image_region *regi
 		w->pages = MAX(w->pages, (region[i].fd_offset + region[i].bytes) / PAGE);
 	}
 	w->place = calloc(w->pages + 1, sizeof(*w->place));
-	return w->place ? 0 : err_errno(err, -ENOMEM, "index of %s", w->path);
+	w->share = image_share_new(w->memory_bytes / PAGE);
+	return w->place && w->share ? 0 : err_errno(err, -ENOMEM, "index of %s", w->path);
 }
 
 struct pageset *image_pages_in_use(const struct image_region *region, size_t n)

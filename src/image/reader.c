@@ -15,6 +15,7 @@ void image_file_free(struct image_file *f)
 	if (!f)
 		return;
 	close_fdp(&f->fd);
+	image_crypt_free(f->crypt);
 	free(f->records);
 	free(f->made[0]);
 	free(f->made[1]);
@@ -88,6 +89,7 @@ static int read_header(struct image_file *f, struct err *err)
 		return err_errno(err, ret, "read %s", f->name);
 	if (!all_zero(page + IMAGE_HEADER_LEN, sizeof(page) - IMAGE_HEADER_LEN))
 		return BAD(f, err, "bytes behind its header were altered");
+	f->header = h;
 	f->version = h.version;
 	f->features = h.required;
 	f->data_end = h.records_offset;
@@ -163,15 +165,23 @@ static int check_records(struct image_file *f, struct err *err)
 	return digests.failed ? err_errno(err, -ENOMEM, "%s", f->name) : 0;
 }
 
+int image_file_body(const struct image_file *f, const struct image_record *rec, const void **ret_body, size_t *ret_len)
+{
+	bool secret = rec->flags & IMAGE_RECORD_FLAG_SECRET;
+
+	if (secret && !f->crypt)
+		return -ENOKEY;
+	*ret_body = rec + 1;
+	*ret_len = rec->len - (secret ? IMAGE_TAG_LEN : 0);
+	return 0;
+}
+
 int image_file_record(const struct image_file *f, uint32_t type, uint32_t instance, const void **ret_body,
 		      size_t *ret_len)
 {
 	for (const struct image_record *rec = image_file_next(f, NULL); rec; rec = image_file_next(f, rec))
-		if (rec->type == type && rec->instance == instance) {
-			*ret_body = rec + 1;
-			*ret_len = rec->len;
-			return 0;
-		}
+		if (rec->type == type && rec->instance == instance)
+			return image_file_body(f, rec, ret_body, ret_len);
 	return -ENOENT;
 }
 
@@ -216,7 +226,97 @@ static int new_file(int fd, const char *name, struct image_file **ret, struct er
 	return f->name ? 0 : err_errno(err, -ENOMEM, "image");
 }
 
-int image_file_open(int fd, const char *name, struct image_file **ret, struct err *err)
+/* ---- encryption ---- */
+
+bool image_file_locked(const struct image_file *f)
+{
+	return f->features & IMAGE_FEATURE_ENCRYPTED && !f->crypt;
+}
+
+int image_file_need_key(const struct image_file *f, struct err *err)
+{
+	return image_file_locked(f)
+		       ? err_set(err, -ENOKEY,
+				 "%s is encrypted: its key is wanted (--key-file, --key-keyring, --passphrase)",
+				 f->name)
+		       : 0;
+}
+
+const struct image_crypt_entry *image_file_crypt_entry(const struct image_file *f)
+{
+	const struct image_record *rec = image_file_next(f, NULL);
+
+	return f->features & IMAGE_FEATURE_ENCRYPTED ? (const struct image_crypt_entry *)(rec + 1) : NULL;
+}
+
+/* CRYPT comes first and MAC before END. What of those two the MAC does not have is zero. */
+static bool in_its_place(const struct image_file *f, const struct image_record *rec, bool first, bool before_end)
+{
+	if (!(f->features & IMAGE_FEATURE_ENCRYPTED))
+		return rec->type != IMAGE_REC_CRYPT && rec->type != IMAGE_REC_MAC &&
+		       !(rec->flags & IMAGE_RECORD_FLAG_SECRET);
+	if ((rec->type == IMAGE_REC_CRYPT) != first || (rec->type == IMAGE_REC_MAC) != before_end)
+		return false;
+	switch (rec->type) {
+	case IMAGE_REC_CRYPT:
+		return rec->len == sizeof(struct image_crypt_entry);
+	case IMAGE_REC_MAC:
+		return rec->len == IMAGE_MAC_LEN && !rec->instance && !rec->flags;
+	case IMAGE_REC_END:
+		return !rec->instance && !rec->flags;
+	default:
+		return true;
+	}
+}
+
+/* *ret_mac is NULL if there is none to be. */
+static int find_mac(const struct image_file *f, const struct image_record **ret_mac, struct err *err)
+{
+	const struct image_record *rec, *next;
+
+	*ret_mac = NULL;
+	for (rec = image_file_next(f, NULL); rec; rec = next) {
+		next = image_file_next(f, rec);
+		if (!in_its_place(f, rec, (const uint8_t *)rec == f->records, next && next->type == IMAGE_REC_END))
+			return BAD(f, err, "its records make no sense");
+		if (rec->type == IMAGE_REC_MAC)
+			*ret_mac = rec;
+	}
+	return 0;
+}
+
+static int decrypt_records(struct image_file *f, struct err *err)
+{
+	uint64_t number = 0;
+
+	for (const struct image_record *rec = NULL; (rec = image_file_next(f, rec)); number++)
+		if (rec->flags & IMAGE_RECORD_FLAG_SECRET &&
+		    image_decrypt_record(f->crypt, number, (struct image_record *)(uintptr_t)rec) < 0)
+			return BAD(f, err, "a record was altered");
+	return 0;
+}
+
+static int unlock(struct image_file *f, struct image_key *key, struct err *err)
+{
+	const struct image_record *mac;
+	int r = find_mac(f, &mac, err);
+
+	if (r < 0 || (!key && !mac))
+		return r;
+	if (!mac)
+		return err_set(err, -EINVAL, "%s is not encrypted, but there is a key for it", f->name);
+	if (!key)
+		return 0;
+	r = image_crypt_open(key, image_file_crypt_entry(f), f->name, &f->crypt, err);
+	if (r < 0)
+		return r;
+	if (!image_crypt_mac_is(f->crypt, &f->header, f->records, (size_t)((const uint8_t *)mac - f->records),
+				(const uint8_t *)(mac + 1)))
+		return err_set(err, -EBADMSG, "%s was altered by somebody who has not its key", f->name);
+	return decrypt_records(f, err);
+}
+
+int image_file_open(int fd, const char *name, struct image_key *key, struct image_file **ret, struct err *err)
 {
 	_cleanup_(image_file_freep) struct image_file *f = NULL;
 	int r = new_file(fd, name, &f, err);
@@ -224,6 +324,7 @@ int image_file_open(int fd, const char *name, struct image_file **ret, struct er
 	r = r ?: read_header(f, err);
 	r = r ?: read_records(f, err);
 	r = r ?: check_records(f, err);
+	r = r ?: unlock(f, key, err);
 	r = r ?: image_file_check_index(f, err);
 	if (r == 0)
 		*ret = take_ptr(f);

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "image/codec.h"
+#include "image/crypt.h"
 #include "image/internal.h"
 
 #define IMAGE_FILES_MAX 4096 /* in a chain */
@@ -20,6 +21,8 @@ struct image_file {
 	struct image_digest id;
 	uint8_t *records; /* owned */
 	size_t records_len;
+	struct image_header header;
+	struct image_crypt *crypt; /* NULL: not encrypted, or opened without a key; owned */
 
 	/* Inside records, or (version 1) made of what is there, owned. */
 	const struct image_region_entry *region;
@@ -56,10 +59,17 @@ struct image_reader {
 };
 
 /* reader.c */
-int image_file_open(int fd, const char *name, struct image_file **ret, struct err *err); /* owns @fd */
+/* Owns @fd. Without @key, what is encrypted is opened as far as it can be seen. */
+int image_file_open(int fd, const char *name, struct image_key *key, struct image_file **ret, struct err *err);
+/* Encrypted, and opened without a key. */
+bool image_file_locked(const struct image_file *f);
+/* 0, or -ENOKEY with a sentence. */
+int image_file_need_key(const struct image_file *f, struct err *err);
+const struct image_crypt_entry *image_file_crypt_entry(const struct image_file *f); /* NULL: not encrypted */
 void image_file_free(struct image_file *f);
 DEFINE_CLEANUP(struct image_file *, image_file_free)
-/* Body of a record, borrowed. -ENOENT. */
+/* Body of a record, borrowed. -ENOENT; -ENOKEY: encrypted. */
+int image_file_body(const struct image_file *f, const struct image_record *rec, const void **ret_body, size_t *ret_len);
 int image_file_record(const struct image_file *f, uint32_t type, uint32_t instance, const void **ret_body,
 		      size_t *ret_len);
 const struct image_record *image_file_next(const struct image_file *f, const struct image_record *prev);

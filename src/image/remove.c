@@ -19,7 +19,7 @@ static struct image_file *try_open(const char *path)
 	struct image_file *f = NULL;
 	int fd = end && !strcmp(end, ".partial") ? -1 : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
-	return fd >= 0 && image_file_open(fd, path, &f, NULL) == 0 ? f : NULL;
+	return fd >= 0 && image_file_open(fd, path, NULL, &f, NULL) == 0 ? f : NULL;
 }
 
 /* Calls @fn with each child of @f in its folder. */
@@ -81,7 +81,7 @@ int image_remove(const char *path, bool cascade, struct err *err)
 	struct names names = { 0 };
 	unsigned int depth = 0;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	int r = fd < 0 ? err_errno(err, -errno, "open %s", path) : image_file_open(fd, path, &f, err);
+	int r = fd < 0 ? err_errno(err, -errno, "open %s", path) : image_file_open(fd, path, NULL, &f, err);
 
 	if (r < 0) /* what is no image is not ours to remove */
 		return r;

@@ -29,6 +29,8 @@ void image_writer_free(struct image_writer *w)
 	bytes_writer_fini(&w->digests);
 	free(w->extent);
 	free(w->place);
+	image_share_free(w->share);
+	image_crypt_free(w->crypt);
 	free(w->parent);
 	pthread_mutex_destroy(&w->lock);
 	free(w->path);
@@ -94,15 +96,12 @@ static int open_temporary(struct image_writer *w, const char *dir, const char *b
 }
 
 /* A child of itself could never be read. */
-static int set_parent(struct image_writer *w, const char *parent, const struct image_digest *want, struct err *err)
+static int set_parent(struct image_writer *w, const struct image_file *f, const struct image_digest *want,
+		      struct err *err)
 {
-	_cleanup_(image_file_freep) struct image_file *f = NULL;
+	const char *parent = f->name;
 	struct stat a, b;
-	int fd = open(parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	int r = fd < 0 ? err_errno(err, -errno, "open %s", parent) : image_file_open(fd, parent, &f, err);
 
-	if (r < 0)
-		return err_prefix(err, "the parent");
 	w->parent_id = f->id;
 	if (want && !image_file_is(f, want))
 		return err_set(err, -ESTALE, "the parent: %s was replaced by another image", parent);
@@ -110,6 +109,36 @@ static int set_parent(struct image_writer *w, const char *parent, const struct i
 		return err_set(err, -EINVAL, "%s cannot replace its own parent; take another name", w->path);
 	w->parent = image_parent_name(parent, w->path);
 	return w->parent ? 0 : err_errno(err, -ENOMEM, "image");
+}
+
+/* The whole chain has one key, or none. */
+static int open_parent(const char *parent, struct image_key *key, struct image_file **ret, struct err *err)
+{
+	int fd = open(parent, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int r = fd < 0 ? err_errno(err, -errno, "open %s", parent) : image_file_open(fd, parent, key, ret, err);
+
+	r = r ?: image_file_need_key(*ret, err);
+	return r < 0 ? err_prefix(err, "the parent") : 0;
+}
+
+static int set_key(struct image_writer *w, struct image_key *key, const struct image_file *parent, struct err *err)
+{
+	struct image_crypt_entry entry;
+	int r = image_crypt_make(key, parent ? image_file_crypt_entry(parent) : NULL, &entry, &w->crypt, err);
+
+	return r ?: image_writer_record(w, IMAGE_REC_CRYPT, 0, 0, &entry, sizeof(entry), err);
+}
+
+static int set_family(struct image_writer *w, const struct image_options *options, struct err *err)
+{
+	_cleanup_(image_file_freep) struct image_file *parent = NULL;
+	int r = 0;
+
+	if (options->parent) {
+		r = open_parent(options->parent, options->key, &parent, err);
+		r = r ?: set_parent(w, parent, options->parent_id, err);
+	}
+	return r ?: options->key ? set_key(w, options->key, parent, err) : 0;
 }
 
 static int new_writer(const char *path, const struct image_options *options, struct image_writer **ret, struct err *err)
@@ -124,6 +153,7 @@ static int new_writer(const char *path, const struct image_options *options, str
 	w->replace = options->replace;
 	w->codec = options->codec;
 	w->level = options->level;
+	w->hide_metadata = options->hide_metadata;
 	w->data_end = IMAGE_DATA_OFFSET;
 	w->path = strdup(path);
 	return w->path ? 0 : err_errno(err, -ENOMEM, "image");
@@ -169,11 +199,9 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 		if (!S_ISREG(st.st_mode))
 			return err_set(err, -EINVAL, "%s exists and is not a regular file", path);
 	}
-	if (options->parent) {
-		r = set_parent(w, options->parent, options->parent_id, err);
-		if (r < 0)
-			return r;
-	}
+	r = set_family(w, options, err);
+	if (r < 0)
+		return r;
 	dir = dirname(copy1);
 	w->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (w->dir_fd < 0)
@@ -188,20 +216,54 @@ int image_writer_new(const char *path, const struct image_options *options, stru
 	return 0;
 }
 
+/* What has to be known before there is a key, or without one. */
+static bool is_visible(const struct image_writer *w, uint32_t type)
+{
+	switch (type) {
+	case IMAGE_REC_METADATA:
+		return !w->hide_metadata;
+	case IMAGE_REC_REGIONS:
+	case IMAGE_REC_PARENT:
+	case IMAGE_REC_STANDS_FOR:
+	case IMAGE_REC_CRYPT:
+	case IMAGE_REC_MAC:
+	case IMAGE_REC_END:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int add_record(struct image_writer *w, struct image_record *head, const void *body, struct err *err)
+{
+	static const uint8_t zeros[8];
+
+	head->digest = image_record_digest(head, body);
+	bytes_put(&w->records, head, sizeof(*head));
+	bytes_put(&w->records, body, head->len);
+	bytes_put(&w->records, zeros, -head->len & 7);
+	bytes_put(&w->digests, &head->digest, sizeof(head->digest));
+	w->records_n++;
+	if (w->records.failed || w->digests.failed || w->records.len > IMAGE_RECORDS_MAX)
+		return err_errno(err, -ENOMEM, "record %u of %s", head->type, w->path);
+	return 0;
+}
+
 int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance, uint32_t flags, const void *body,
 			size_t len, struct err *err)
 {
-	static const uint8_t zeros[8];
 	struct image_record head = { .type = type, .instance = instance, .flags = flags, .len = len };
+	_cleanup_free_ uint8_t *secret = NULL;
 
-	head.digest = image_record_digest(&head, body);
-	bytes_put(&w->records, &head, sizeof(head));
-	bytes_put(&w->records, body, len);
-	bytes_put(&w->records, zeros, -len & 7);
-	bytes_put(&w->digests, &head.digest, sizeof(head.digest));
-	if (w->records.failed || w->digests.failed || w->records.len > IMAGE_RECORDS_MAX)
+	if (!w->crypt || is_visible(w, type))
+		return add_record(w, &head, body, err);
+	secret = malloc(len + IMAGE_TAG_LEN);
+	if (!secret)
 		return err_errno(err, -ENOMEM, "record %u of %s", type, w->path);
-	return 0;
+	head.flags |= IMAGE_RECORD_FLAG_SECRET;
+	head.len += IMAGE_TAG_LEN;
+	image_crypt_record(w->crypt, w->records_n, &head, body, len, secret);
+	return add_record(w, &head, secret, err);
 }
 
 static int add_regions(struct image_writer *w, struct err *err)
@@ -227,6 +289,44 @@ static int add_parent(struct image_writer *w, struct err *err)
 	return image_writer_record(w, IMAGE_REC_PARENT, 0, 0, body.buf, body.len, err);
 }
 
+static uint64_t features(const struct image_writer *w)
+{
+	uint64_t f = (w->parent ? IMAGE_FEATURE_PARENT : 0) | (w->crypt ? IMAGE_FEATURE_ENCRYPTED : 0);
+
+	for (size_t i = 0; i < w->extents; i++)
+		f |= w->extent[i].codec == IMAGE_CODEC_ZSTD  ? IMAGE_FEATURE_ZSTD
+		     : w->extent[i].codec == IMAGE_CODEC_LZ4 ? IMAGE_FEATURE_LZ4
+							     : 0;
+	return f;
+}
+
+static struct image_header make_header(const struct image_writer *w, uint64_t records_len)
+{
+	uint64_t records_offset = (w->data_end + IMAGE_ALIGN - 1) / IMAGE_ALIGN * IMAGE_ALIGN;
+	struct image_header h = { .magic = IMAGE_MAGIC,
+				  .version = IMAGE_VERSION,
+				  .header_len = IMAGE_HEADER_LEN,
+				  .required = features(w),
+				  .records_offset = records_offset,
+				  .file_len = records_offset + records_len };
+
+	h.digest = image_digest(&h, offsetof(struct image_header, digest));
+	return h;
+}
+
+/* Over the header as it will be, with this record and END behind all others. */
+static int add_mac(struct image_writer *w, struct err *err)
+{
+	const uint64_t last_records = 2 * sizeof(struct image_record) + IMAGE_MAC_LEN + sizeof(struct image_digest);
+	struct image_header h = make_header(w, w->records.len + last_records);
+	uint8_t mac[IMAGE_MAC_LEN];
+
+	if (!w->crypt)
+		return 0;
+	image_crypt_mac(w->crypt, &h, w->records.buf, w->records.len, mac);
+	return image_writer_record(w, IMAGE_REC_MAC, 0, 0, mac, sizeof(mac), err);
+}
+
 static int add_last_records(struct image_writer *w, struct err *err)
 {
 	_cleanup_bytes_ struct bytes_writer map = { 0 };
@@ -236,21 +336,11 @@ static int add_last_records(struct image_writer *w, struct err *err)
 	r = r ?: add_parent(w, err);
 	r = r ?: image_writer_record(w, IMAGE_REC_EXTENTS, 0, 0, w->extent, w->extents * sizeof(w->extent[0]), err);
 	r = r ?: image_writer_record(w, IMAGE_REC_MAP, 0, 0, map.buf, map.len, err);
+	r = r ?: add_mac(w, err);
 	if (r < 0)
 		return r;
 	w->id = image_digest(w->digests.buf, w->digests.len);
 	return image_writer_record(w, IMAGE_REC_END, 0, 0, &w->id, sizeof(w->id), err);
-}
-
-static uint64_t features(const struct image_writer *w)
-{
-	uint64_t f = w->parent ? IMAGE_FEATURE_PARENT : 0;
-
-	for (size_t i = 0; i < w->extents; i++)
-		f |= w->extent[i].codec == IMAGE_CODEC_ZSTD  ? IMAGE_FEATURE_ZSTD
-		     : w->extent[i].codec == IMAGE_CODEC_LZ4 ? IMAGE_FEATURE_LZ4
-							     : 0;
-	return f;
 }
 
 /* Records begin on a page of their own. */
@@ -266,14 +356,8 @@ static int pad_extents(struct image_writer *w)
 static int write_all(struct image_writer *w, struct err *err)
 {
 	int r = pad_extents(w);
-	struct image_header h = { .magic = IMAGE_MAGIC,
-				  .version = IMAGE_VERSION,
-				  .header_len = IMAGE_HEADER_LEN,
-				  .required = features(w),
-				  .records_offset = w->data_end,
-				  .file_len = w->data_end + w->records.len };
+	struct image_header h = make_header(w, w->records.len);
 
-	h.digest = image_digest(&h, offsetof(struct image_header, digest));
 	r = r ?: io_pwrite_full(w->fd, w->records.buf, w->records.len, w->data_end);
 	r = r ?: io_pwrite_full(w->fd, &h, sizeof(h), 0);
 	if (r < 0)
@@ -341,6 +425,7 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 				     .extents = w->extents,
 				     .files = 1,
 				     .version = IMAGE_VERSION,
+				     .encrypted = w->crypt,
 				     .id = w->id };
 	return 0;
 }

@@ -4,12 +4,10 @@
 #define NIDRA_IMAGE_WRITER_H
 
 #include "base/bytes.h"
+#include "image/crypt.h"
 #include "image/internal.h"
+#include "image/share.h"
 
-/* Where a page is: nowhere (zeros, or the parent's), in zeros, or as one of an extent. */
-typedef uint32_t image_place;
-#define PLACE_NONE	  0
-#define PLACE_ZERO	  1
 #define PLACE_BITS	  5 /* of the number inside the extent */
 #define PLACE_EXTENTS_MAX ((UINT32_C(1) << (32 - PLACE_BITS)) - 2)
 
@@ -26,15 +24,19 @@ struct image_writer {
 	int level;
 	char *parent; /* NULL: none */
 	struct image_digest parent_id;
+	struct image_crypt *crypt; /* NULL: not encrypted; owned */
+	bool hide_metadata;
 
 	struct bytes_writer records, digests;
+	uint64_t records_n;
 	struct image_digest id; /* once sealed */
 
 	struct image_region region[IMAGE_REGIONS_MAX]; /* by rising gpa */
 	size_t regions;
-	image_place *place;    /* of each page by its number; owned */
-	uint64_t pages;	       /* numbers that there are */
-	uint64_t memory_bytes; /* of all regions */
+	image_place *place;	   /* of each page by its number; owned */
+	struct image_share *share; /* owned */
+	uint64_t pages;		   /* numbers that there are */
+	uint64_t memory_bytes;	   /* of all regions */
 
 	pthread_mutex_t lock;	     /* what follows */
 	struct image_extent *extent; /* by rising offset */

@@ -53,7 +53,7 @@ static int open_reader(struct sleep_op *op, struct err *err)
 	if (!op->args.fork) {
 		fd = image_reader_open(op->args.image, &op->reader, &op->trouble);
 		/* A parent is missing, or it is no image. What else is wrong shows only while this one can be read. */
-		return fd < 0 && image_reader_open_alone(op->args.image, &op->reader, err) < 0 ? err->code : 0;
+		return fd < 0 && image_reader_look(op->args.image, &op->reader, err) < 0 ? err->code : 0;
 	}
 	fd = fcntl(op->args.fork->state_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)

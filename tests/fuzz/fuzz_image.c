@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * An image from anywhere. Digests count as right (NIDRA_FUZZING), because a forger can make them
- * so. What is accepted is walked, verified, and read into memory of the size that it says.
+ * so; so do MACs, and encrypted data is as it is. What is accepted is walked, verified, and read into
+ * memory of the size that it says.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -51,6 +53,29 @@ static void read_memory(struct image_reader *r)
 		__builtin_trap(); /* written behind its end */
 }
 
+/* An image that says that it is encrypted gets a key. */
+static int open_image(int fd, const uint8_t *data, size_t len, struct image_reader **ret)
+{
+	static struct image_key *key;
+	struct image_header h = { 0 };
+	char name[64];
+	int r;
+
+	memcpy(&h, data, MIN(len, sizeof(h)));
+	if (!(h.required & IMAGE_FEATURE_ENCRYPTED))
+		return image_reader_open_fd(fd, "image", ret, NULL);
+	if (!key && image_key_new(IMAGE_KEY_FILE, "0123456789abcdef0123456789abcdef", 32, &key, NULL))
+		__builtin_trap();
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	r = image_reader_look(name, ret, NULL);
+	if (r == 0)
+		image_reader_free(*ret);
+	*ret = NULL;
+	r = image_reader_open_key(name, key, ret, NULL);
+	close(fd);
+	return r;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
@@ -63,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		close(fd);
 		return 0;
 	}
-	if (image_reader_open_fd(fd, "image", &r, NULL))
+	if (open_image(fd, data, len, &r))
 		return 0;
 	while ((rec = image_reader_next(r, rec)))
 		if (rec->len)

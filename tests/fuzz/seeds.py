@@ -82,14 +82,20 @@ def image():
                            4096 + len(data) + len(records))
         return head.ljust(4096, b'\0') + data + records
 
-    def whole2(data, extents, runs, parent=b''):
-        records = (record(1, b'{}') + record(6, struct.pack('<IIQQ', 1, 0, 0, 65536)) +
+    def whole2(data, extents, runs, parent=b'', secret=False):
+        # Nothing is encrypted here, but the tags are there.
+        def hidden(kind, body):
+            return record(kind, body + bytes(16), 2) if secret else record(kind, body)
+
+        records = ((record(13, struct.pack('<IIQQ', 1, 0, 0, 0) + bytes(64)) if secret else b'') +
+                   record(1, b'{}') + record(6, struct.pack('<IIQQ', 1, 0, 0, 65536)) +
                    (record(11, bytes(16) + parent) if parent else b'') +
-                   record(9, b''.join(struct.pack('<QIHBB', *e, 0) + bytes(16) for e in extents)) +
-                   record(10, b''.join(struct.pack('<QIIII', *r, 0) for r in runs)) +
+                   hidden(9, b''.join(struct.pack('<QIHBB', *e, 0) + bytes(16) for e in extents)) +
+                   hidden(10, b''.join(struct.pack('<QIIII', *r, 0) for r in runs)) +
+                   (record(14, bytes(32)) if secret else b'') +
                    record(8, bytes(16)))
         data += bytes(-len(data) % 4096)
-        head = struct.pack('<8sIIQQQQ', b'NIDRAIMG', 2, 64, 4 if parent else 0, 0, 4096 + len(data),
+        head = struct.pack('<8sIIQQQQ', b'NIDRAIMG', 2, 64, (4 if parent else 0) | (8 if secret else 0), 0, 4096 + len(data),
                            4096 + len(data) + len(records))
         return head.ljust(4096, b'\0') + data + records
 
@@ -98,6 +104,7 @@ def image():
                                [(4096, 1, 0, 1), (8192, 2, 1, 0), (32768, 1, 0, 0)]))
     put('image', 'child', whole2(b'\1' * 4096, [(4096, 4096, 1, 0)], [(0, 1, 0, 0), (8192, 3, 2**32 - 1, 0)],
                                  b'nobody'))
+    put('image', 'encrypted', whole2(b'\1' * 4096, [(4096, 4096, 1, 0)], [(0, 1, 0, 0), (8192, 1, 0, 0)], secret=True))
     put('image', 'empty', whole(0, [], []))
     put('image', 'page', whole(1, [(0, 65536)], [(4096, 4096, 4096)]))
     put('image', 'regions', whole(3, [(0, 65536), (1 << 32, 8192)],

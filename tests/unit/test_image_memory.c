@@ -141,6 +141,9 @@ static void test_every_codec_brings_memory_back(void **state)
 	(void)state;
 	memory_new(&m);
 	scribble(&m);
+	for (uint64_t page = 0; page < m.bytes / PAGE; page++) /* no two are equal */
+		if (m.hva[page * PAGE + PAGE - 1])
+			memcpy(m.hva + page * PAGE, &page, sizeof(page));
 	for (uint64_t i = 0; i < MIB / 8; i++) /* nothing makes this smaller */
 		((uint64_t *)(void *)m.hva)[i] = i * i * UINT64_C(0x9e3779b97f4a7c15) ^ i << 40 ^ (i * 77) << 13;
 	for (int codec = 0; codec < IMAGE_CODECS; codec++) {
@@ -371,6 +374,132 @@ static void test_a_chain_is_folded_in_place(void **state)
 	memory_free(&m);
 }
 
+/* ---- equal pages ---- */
+
+/* How many pages lie in the extents of @name. */
+static uint64_t stored_pages(const char *name)
+{
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	const struct image_extent *e;
+	const void *body;
+	uint64_t pages = 0;
+	size_t len;
+
+	assert_int_equal(image_reader_open(name, &r, NULL), 0);
+	assert_int_equal(image_reader_record(r, IMAGE_REC_EXTENTS, 0, &body, &len), 0);
+	e = body;
+	for (size_t i = 0; i < len / sizeof(*e); i++)
+		pages += e[i].pages;
+	return pages;
+}
+
+/* Page @at of @m is number @number of 4096 different ones. */
+static void put_number(struct memory *m, uint64_t at, uint64_t number)
+{
+	uint64_t *words = (uint64_t *)(void *)(m->hva + at * PAGE);
+
+	for (uint64_t i = 0; i < PAGE / 8; i++)
+		words[i] = (number + 1) * UINT64_C(0x9e3779b97f4a7c15) ^ i * i << 20;
+}
+
+static void write_all(const char *name, const struct memory *m, struct image_stats *stats)
+{
+	_cleanup_free_ struct pageset *all = image_pages_in_use(m->region, 2);
+	struct image_writer *w = writer_of(name, NULL, m);
+
+	put(w, all);
+	seal(w, stats);
+}
+
+static void test_equal_pages_are_stored_once(void **state)
+{
+	enum { DIFFERENT = 300, PAGES = 3000 };
+	const struct image_options none = { .codec = IMAGE_CODEC_NONE };
+	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
+	char name[128], folded[128];
+	struct image_stats stats;
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	for (uint64_t i = 0; i < PAGES; i++)
+		put_number(&m, i * 7 % PAGES, i % DIFFERENT);
+	write_all(in_folder(name, "image"), &m, &stats);
+	assert_int_equal(stats.memory_bytes, PAGES * PAGE);
+	/* Two threads may have met the same page at the same time. */
+	assert_in_range(stored_pages(name), DIFFERENT, 2 * DIFFERENT);
+	compare(name, &m);
+	assert_int_equal(image_reader_open(name, &r, &err), 0);
+	assert_int_equal(image_reader_equal_bytes(r), (PAGES - stored_pages(name)) * PAGE);
+	assert_int_equal(image_fold(name, in_folder(folded, "folded"), &none, NULL, &stats, &err), 0);
+	assert_in_range(stored_pages(folded), DIFFERENT, 2 * DIFFERENT);
+	compare(folded, &m);
+	unlink(name);
+	unlink(folded);
+	memory_free(&m);
+}
+
+/* Pages that differ in a single bit, anywhere, are different. */
+static void test_pages_that_differ_little_stay_apart(void **state)
+{
+	struct image_stats stats;
+	char name[128];
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	for (uint64_t i = 0; i < 4000; i++) {
+		put_number(&m, i, 0);
+		m.hva[i * PAGE + i * 1021 % PAGE] ^= (uint8_t)(1u << i % 8);
+	}
+	write_all(in_folder(name, "image"), &m, &stats);
+	compare(name, &m);
+	assert_int_equal(stored_pages(name), 4000);
+	unlink(name);
+	memory_free(&m);
+}
+
+/* Who touches one waits for all of its extent. */
+static void test_a_stored_page_stands_for_a_few(void **state)
+{
+	struct image_stats stats;
+	char name[128];
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	memset(m.hva, 0xcc, LOW_BYTES); /* 5120 pages */
+	write_all(in_folder(name, "image"), &m, &stats);
+	compare(name, &m);
+	assert_in_range(stored_pages(name), LOW_BYTES / PAGE / 64, LOW_BYTES / PAGE / 16);
+	unlink(name);
+	memory_free(&m);
+}
+
+static void test_a_page_that_is_as_it_was_takes_no_space(void **state)
+{
+	_cleanup_free_ struct pageset *all = NULL;
+	struct image_stats stats;
+	struct image_writer *w;
+	char name[128];
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	for (uint64_t i = 0; i < 1000; i++)
+		put_number(&m, i, i);
+	all = image_pages_in_use(m.region, 2);
+	w = writer_of(in_folder(name, "image"), NULL, &m);
+	for (int round = 0; round < 5; round++)
+		put(w, all);
+	seal(w, &stats);
+	assert_int_equal(stored_pages(name), 1000);
+	compare(name, &m);
+	unlink(name);
+	memory_free(&m);
+}
+
 /* A VCPU record as far as a core needs one: kvm_sregs and kvm_regs, all bytes of each the same. */
 static void put_vcpu(struct image_writer *w, uint32_t vcpu, uint8_t fill)
 {
@@ -409,8 +538,8 @@ static void test_an_image_becomes_a_core(void **state)
 	put_vcpu(w, 0, 0x11);
 	put_vcpu(w, 1, 0x22);
 	seal(w, &stats);
-	assert_int_equal(image_export_core(name, in_folder(core, "core"), NULL, &err), 0);
-	assert_int_equal(image_export_core(name, core, NULL, &err), -EEXIST);
+	assert_int_equal(image_export_core(name, NULL, in_folder(core, "core"), NULL, &err), 0);
+	assert_int_equal(image_export_core(name, NULL, core, NULL, &err), -EEXIST);
 	assert_int_equal(io_read_file(core, 64 * MIB, &p, &len, &err), 0);
 	ph = (const Elf64_Phdr *)(void *)(p + sizeof(Elf64_Ehdr));
 	assert_int_equal(ph[0].p_type, PT_NOTE);
@@ -680,6 +809,10 @@ int main(void)
 		t(chains),
 		t(a_child_needs_its_parent),
 		t(a_chain_is_folded_in_place),
+		t(equal_pages_are_stored_once),
+		t(pages_that_differ_little_stay_apart),
+		t(a_stored_page_stands_for_a_few),
+		t(a_page_that_is_as_it_was_takes_no_space),
 		t(an_image_becomes_a_core),
 		t(parents_are_not_removed_from_their_children),
 		t(version_1_is_read),

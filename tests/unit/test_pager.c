@@ -355,7 +355,7 @@ static bool touch_all(const char *name, const struct memory *was, struct seen *s
 	if (image_reader_open(name, &r, &err) < 0)
 		return false;
 	memory_new(&m);
-	assert_int_equal(image_pager_new(r, &m.region, 1, &events, &p, &err), 0);
+	assert_int_equal(image_pager_new(r, &m.region, 1, NULL, &events, &p, &err), 0);
 	for (unsigned int n = 0; n < 16; n++)
 		if (memcmp(m.region.hva + n * PAGE, was->region.hva + n * PAGE, PAGE))
 			assert_int_equal(seen->failed, 1);
