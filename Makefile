@@ -26,8 +26,8 @@ check: ## all that a change has to pass: warnings, tests, sanitizers, fuzzers, l
 	$(INSTALL_PACKAGES) build check lab
 	tests/check $(CHECK_FLAGS)
 
-bench: build ## measure, and draw what was measured
-	$(INSTALL_PACKAGES) lab bench
+bench: build ## measure beside QEMU, and draw it (BENCH=quick|default|full)
+	$(INSTALL_PACKAGES) lab
 	bench/run
 
 soak: build ## sleep and wake for hours in the lab

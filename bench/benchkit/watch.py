@@ -1,0 +1,130 @@
+"""Clocks, processes and consoles, seen from outside."""
+
+import contextlib
+import os
+import re
+import socket
+import time
+
+MIB = 1 << 20
+
+
+def now():
+    """Milliseconds of the monotonic clock."""
+    return time.monotonic() * 1e3
+
+
+def clock():
+    """Milliseconds of the clock that events are stamped with."""
+    return time.time() * 1e3
+
+
+def wait_for(what, seconds=180, every=0.003):
+    """In an emulated host looking is not for free."""
+    end = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise TimeoutError("nothing came of it")
+        time.sleep(every)
+
+
+def size(path):
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def on_disk_mib(path):
+    """What a file takes: a hole takes nothing."""
+    return os.stat(path).st_blocks * 512 / MIB
+
+
+def forget(path):
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def own_memory_kib(pid):
+    """Resident memory of a process without what it shares: memory of nidra's guests is a memfd."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as f:
+        values = dict(re.findall(r"^(Rss\w+):\s+(\d+) kB", f.read(), re.M))
+    return int(values["RssAnon"]) + int(values["RssFile"])
+
+
+def cpu_ms(pid):
+    """CPU time of a process, less what its vCPU threads used."""
+    total = _stat_ms(f"/proc/{pid}/stat")
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            with open(f"/proc/{pid}/task/{task}/comm", encoding="utf-8") as f:
+                name = f.read()
+            if re.match(r"vcpu|CPU ", name):
+                total -= _stat_ms(f"/proc/{pid}/task/{task}/stat")
+    return total
+
+
+def _stat_ms(path):
+    with open(path, encoding="utf-8") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) * 1e3 / os.sysconf("SC_CLK_TCK")
+
+
+def connect(path):
+    s = socket.socket(socket.AF_UNIX)
+    wait_for(lambda: s.connect_ex(path) == 0)
+    return s
+
+
+class Console:
+    """The guest's console: a log that grows, and a socket to type on (see bench/beat.c)."""
+
+    def __init__(self, log, sock, hello=""):
+        self.log, self.sock, self.hello = log, sock, hello
+        self.s = None
+
+    def close(self):
+        if self.s:
+            self.s.close()
+        self.s = None
+
+    def since(self, offset):
+        try:
+            with open(self.log, "rb") as f:
+                f.seek(offset)
+                return f.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def type(self, line):
+        if not self.s:
+            self.s = connect(self.sock)
+            self.s.sendall(self.hello.encode())
+        self.s.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while self.s.recv(65536):
+                pass    # what the guest says is read from the log
+        self.s.setblocking(True)
+        self.s.sendall(line.encode())
+
+    def ask(self, line, answer, again_s=3):
+        """Type a line, and again if nothing comes of it; the number in the answer."""
+        pattern = re.compile(rf"^{answer} (\d+)\r?$", re.M)
+        for _ in range(10):
+            offset = size(self.log)
+            # a UART tells of 8 bytes at once, of fewer when its timer runs out
+            self.type(line + "\n" * 16)
+            with contextlib.suppress(TimeoutError):
+                wait_for(lambda offset=offset: pattern.search(self.since(offset)), again_s)
+                return int(pattern.search(self.since(offset))[1])
+        raise TimeoutError(f"the guest does not answer '{line}'")
+
+    def gap_ms(self, operation):
+        """What the guest felt while something was done to it; that result, too."""
+        self.ask("g", "gap")
+        result = operation()
+        time.sleep(0.1)     # what is behind it is felt, too
+        return self.ask("g", "gap") / 1e3, result
