@@ -32,8 +32,7 @@ static const struct {
 	  "rtm_always_abort - tsx_force_abort serialize hybrid tsxldtrk - pconfig arch_lbr ibt - "
 	  "amx_bf16 avx512_fp16 amx_tile amx_int8 spec_ctrl intel_stibp flush_l1d arch_capabilities "
 	  "core_capabilities spec_ctrl_ssbd" },
-	{ 0xd, 1, 0, 0,
-	  "xsaveopt xsavec xgetbv1 xsaves xfd" },
+	{ 0xd, 1, 0, 0, "xsaveopt xsavec xgetbv1 xsaves xfd" },
 	{ 0x80000001, 0, 2, 0,
 	  "lahf_lm cmp_legacy svm extapic cr8_legacy abm sse4a misalignsse 3dnowprefetch osvw ibs "
 	  "xop skinit wdt - lwp fma4 tce - nodeid_msr - tbm topoext perfctr_core perfctr_nb - bpext "

@@ -23,6 +23,8 @@
 
 #include <cmocka.h>
 
+#include "scratch.h"
+
 #include "base/addr.h"
 #include "base/io.h"
 #include "base/str.h"
@@ -37,7 +39,7 @@ static char folder[64], path[96];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/nidra-image.XXXXXX");
+	snprintf(folder, sizeof(folder), "%s/nidra-image.XXXXXX", scratch());
 	if (!mkdtemp(folder))
 		return -1;
 	snprintf(path, sizeof(path), "%s/web.nidra", folder);

@@ -16,6 +16,8 @@
 
 #include <cmocka.h>
 
+#include "scratch.h"
+
 #include "base/addr.h"
 #include "base/io.h"
 #include "base/pageset.h"
@@ -33,7 +35,7 @@ static struct image_key *key, *other, *words;
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/nidra-crypt.XXXXXX");
+	snprintf(folder, sizeof(folder), "%s/nidra-crypt.XXXXXX", scratch());
 	if (!mkdtemp(folder))
 		return -1;
 	snprintf(path, sizeof(path), "%s/web.nidra", folder);
@@ -264,11 +266,11 @@ static void test_without_the_key_there_is_only_metadata(void **state)
 		const struct image_options o = { .key = key, .hide_metadata = hidden };
 		_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 		size_t len;
-		_cleanup_free_ uint8_t *buf = small_image(&o, &len);
 		struct err err = { 0 };
 		struct image_stats stats;
 		const void *body;
 
+		free(small_image(&o, &len));
 		assert_int_equal(image_reader_open(path, &r, &err), -ENOKEY);
 		assert_non_null(strstr(err.msg, "is encrypted"));
 		assert_int_equal(image_reader_look(path, &r, &err), 0);

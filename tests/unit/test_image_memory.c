@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "scratch.h"
+
 #include "base/addr.h"
 #include "base/bytes.h"
 #include "base/io.h"
@@ -29,7 +31,7 @@ static char folder[64];
 static int setup(void **state)
 {
 	(void)state;
-	strcpy(folder, "/tmp/nidra-image.XXXXXX");
+	snprintf(folder, sizeof(folder), "%s/nidra-image.XXXXXX", scratch());
 	return mkdtemp(folder) ? 0 : -1;
 }
 

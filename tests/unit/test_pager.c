@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+#include "scratch.h"
+
 #include "base/addr.h"
 #include "base/pageset.h"
 #include "image/image.h"
@@ -65,7 +67,7 @@ static int setup(void **state)
 	struct err err = { 0 };
 
 	(void)state;
-	snprintf(path, sizeof(path), "/tmp/nidra-pager.%d", getpid());
+	snprintf(path, sizeof(path), "%s/nidra-pager.%d", scratch(), getpid());
 	memory_new(&m);
 	for (unsigned int n = 0; n < PAGES; n++)
 		if (content(n))
@@ -208,7 +210,7 @@ static void remove_folder(const char *dir)
 
 static void test_what_was_touched_is_remembered(void **state)
 {
-	char dir[] = "/tmp/nidra-touched.XXXXXX";
+	char dir[64];
 	struct image_reader *r = NULL;
 	struct working_set *set;
 	struct image_pager *p;
@@ -217,6 +219,7 @@ static void test_what_was_touched_is_remembered(void **state)
 	struct memory m;
 
 	(void)state;
+	snprintf(dir, sizeof(dir), "%s/nidra-touched.XXXXXX", scratch());
 	folder = mkdtemp(dir);
 	for (int i = 0; i < 2; i++) {
 		p = start(&m, &seen);
