@@ -1,74 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * libmicrohttpd in its external mode: its epoll descriptor is a source of our loop. A stream is a
- * response whose reader gives a JSON line whenever what it tells about has changed, and otherwise
- * suspends its connection.
+ * Connections inside the monitor's event loop: one request each, then the reply, and the end. http_parser reads
+ * the requests. (A larger library would bring TLS, which a Unix socket does not need, and with it more private
+ * memory per machine than an idle fork has of its own.)
+ *
+ * A stream is a reply without an end: a JSON line whenever what it tells about has changed.
  */
 #include "api/server.h"
 
 #include <errno.h>
-#include <microhttpd.h>
+#include <http_parser.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include "api/json.h"
+#include "base/bytes.h"
 #include "base/clock.h"
 
-#define STREAM_INTERVAL_NS (100 * NSEC_PER_MSEC)
+#define STREAM_INTERVAL_NS (20 * NSEC_PER_MSEC) /* not more often than a person can read */
+#define CONNECTIONS_MAX	   64
+#define URL_MAX		   1024
 
-struct stream {
+struct connection {
 	struct api_server *server;
-	struct MHD_Connection *connection;
-	uint64_t job; /* 0: everything */
-	bool suspended, ended;
-	char *last;    /* what was told last */
-	char *pending; /* what is being sent */
+	struct connection *next;
+	int fd;
+	sd_event_source *io;
+
+	http_parser parser;
+	struct bytes_writer url, body;
+	bool too_large, expects; /* a body that is too large; "100 Continue" before it sends one */
+	bool answered;
+
+	struct bytes_writer out;
 	size_t sent;
-	struct stream *next;
+	bool stream, ended; /* a stream of job (0: of all); its last line is in out */
+	uint64_t job;
+	char *last; /* what was told last */
 };
 
 struct api_server {
 	struct api_context *context;
-	struct MHD_Daemon *daemon;
 	sd_event *loop;
+	int fd;
 	sd_event_source *io, *timer;
-	struct stream *streams;
+	struct connection *connections;
+	unsigned int n;
 	bool followed; /* there was a stream */
 };
 
-struct upload {
-	char *body;
-	size_t len;
-	bool too_large;
-};
+static void connection_free(struct connection *c)
+{
+	for (struct connection **at = &c->server->connections; *at; at = &(*at)->next)
+		if (*at == c) {
+			*at = c->next;
+			break;
+		}
+	c->server->n--;
+	sd_event_source_disable_unref(c->io);
+	close(c->fd);
+	bytes_writer_fini(&c->url);
+	bytes_writer_fini(&c->body);
+	bytes_writer_fini(&c->out);
+	free(c->last);
+	free(c);
+}
 
 /* ---- streams ---- */
 
-static char *stream_text(struct stream *st, bool *ret_end)
+static char *stream_text(struct connection *c, bool *ret_end)
 {
-	struct api_context *c = st->server->context;
+	struct api_context *context = c->server->context;
 	struct sleep_job job;
 	json_t *o;
 	char *text;
 
 	*ret_end = false;
-	if (st->job) {
-		if (sleep_get_job(c->sleeper, st->job, &job) < 0) {
+	if (c->job) {
+		if (sleep_get_job(context->sleeper, c->job, &job) < 0) {
 			*ret_end = true;
 			return NULL;
 		}
 		o = json_of_job(&job);
 		*ret_end = !job.running;
 	} else {
-		o = json_of_machine(c->sleeper, c->name);
+		o = json_of_machine(context->sleeper, context->name);
 		/* Times change always: no event by themselves. */
 		json_object_del(o, "cpu_time_ns");
 		json_object_del(o, "system_time_ns");
 		json_object_del(o, "resident_bytes");
-		if (sleep_get_job(c->sleeper, 0, &job) == 0)
+		if (sleep_get_job(context->sleeper, 0, &job) == 0)
 			json_object_set_new(o, "job", json_of_job(&job));
 	}
 	text = json_dumps(o, JSON_COMPACT);
@@ -76,211 +101,211 @@ static char *stream_text(struct stream *st, bool *ret_end)
 	return text;
 }
 
-/* The next line, if there is news. */
-static bool stream_refill(struct stream *st)
+/* The next line, if there is news. A slow reader misses what was between. */
+static void stream_refill(struct connection *c)
 {
 	bool end;
-	_cleanup_free_ char *text = stream_text(st, &end);
+	_cleanup_free_ char *text = stream_text(c, &end);
 
-	st->ended |= end;
-	if (!text || (st->last && !strcmp(st->last, text)))
-		return false;
-	free(st->pending);
-	st->sent = 0;
-	if (asprintf(&st->pending, "%s\n", text) < 0)
-		st->pending = NULL;
-	free(st->last);
-	st->last = take_ptr(text);
-	return st->pending;
+	c->ended |= end;
+	if (!text || (c->last && !strcmp(c->last, text)))
+		return;
+	bytes_put(&c->out, text, strlen(text));
+	bytes_put(&c->out, "\n", 1);
+	free(c->last);
+	c->last = take_ptr(text);
 }
 
-static ssize_t stream_read(void *arg, uint64_t pos, char *buf, size_t max)
-{
-	struct stream *st = arg;
-	size_t left = st->pending ? strlen(st->pending) - st->sent : 0, n;
+/* ---- replies ---- */
 
-	(void)pos;
-	if (!left && stream_refill(st))
-		left = strlen(st->pending);
-	if (!left && st->ended)
-		return MHD_CONTENT_READER_END_OF_STREAM;
-	if (!left) {
-		st->suspended = true;
-		MHD_suspend_connection(st->connection);
+static const char *reason(int status)
+{
+	switch (status) {
+#define CASE(number, name, text)                                                                                       \
+	case number:                                                                                                   \
+		return #text;
+		HTTP_STATUS_MAP(CASE)
+#undef CASE
+	default:
+		return "";
+	}
+}
+
+static void put_head(struct connection *c, int status, const char *type, const char *length)
+{
+	char head[256];
+	int n = snprintf(head, sizeof(head), "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s%s%sConnection: close\r\n\r\n",
+			 status, reason(status), type, *length ? "Content-Length: " : "", length,
+			 *length ? "\r\n" : "");
+
+	bytes_put(&c->out, head, (size_t)n);
+}
+
+static void put_reply(struct connection *c, int status, json_t *body)
+{
+	_cleanup_free_ char *text = body ? json_dumps(body, JSON_INDENT(2)) : strdup("");
+	char length[32];
+
+	snprintf(length, sizeof(length), "%zu", text ? strlen(text) : 0);
+	put_head(c, status, status >= 400 ? "application/problem+json" : "application/json", length);
+	if (text)
+		bytes_put(&c->out, text, strlen(text));
+	json_decref(body);
+}
+
+static void put_problem(struct connection *c, int status, const char *detail)
+{
+	c->answered = true;
+	put_reply(c, status, json_of_problem(status, detail));
+}
+
+static int on_message_complete(http_parser *p)
+{
+	struct connection *c = p->data;
+	struct api_reply reply;
+
+	http_parser_pause(p, 1); /* whatever follows is not read */
+	bytes_put(&c->url, "", 1);
+	if (c->too_large || c->url.failed || c->body.failed) {
+		put_problem(c, 413, "the request is too large");
 		return 0;
 	}
-	n = MIN(left, max);
-	memcpy(buf, st->pending + st->sent, n);
-	st->sent += n;
-	return (ssize_t)n;
-}
-
-static void stream_free(void *arg)
-{
-	struct stream *st = arg;
-
-	for (struct stream **at = &st->server->streams; *at; at = &(*at)->next)
-		if (*at == st) {
-			*at = st->next;
-			break;
-		}
-	free(st->last);
-	free(st->pending);
-	free(st);
-}
-
-static enum MHD_Result start_stream(struct api_server *s, struct MHD_Connection *connection, uint64_t job)
-{
-	struct stream *st = calloc(1, sizeof(*st));
-	struct MHD_Response *response;
-	enum MHD_Result r;
-
-	if (!st)
-		return MHD_NO;
-	*st = (struct stream){ .server = s, .connection = connection, .job = job, .next = s->streams };
-	s->streams = st;
-	s->followed = true;
-	response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 4096, stream_read, st, stream_free);
-	MHD_add_response_header(response, "Content-Type", "application/x-ndjson");
-	r = MHD_queue_response(connection, 200, response);
-	MHD_destroy_response(response);
-	return r;
-}
-
-static void resume_streams(struct api_server *s)
-{
-	for (struct stream *st = s->streams; st; st = st->next)
-		if (st->suspended) {
-			st->suspended = false;
-			MHD_resume_connection(st->connection);
-		}
-}
-
-bool api_server_busy(struct api_server *s)
-{
-	return s->streams;
-}
-
-bool api_server_followed(struct api_server *s)
-{
-	return s->followed;
+	c->answered = true;
+	api_handle(c->server->context, http_method_str((enum http_method)p->method), (const char *)c->url.buf,
+		   (const char *)c->body.buf, c->body.len, &reply);
+	if (!reply.stream) {
+		put_reply(c, reply.status, reply.body);
+		return 0;
+	}
+	json_decref(reply.body);
+	c->stream = c->server->followed = true;
+	c->job = reply.stream_job;
+	put_head(c, 200, "application/x-ndjson", "");
+	stream_refill(c);
+	return 0;
 }
 
 /* ---- requests ---- */
 
-static enum MHD_Result send_reply(struct MHD_Connection *connection, const struct api_reply *reply)
+static int on_url(http_parser *p, const char *at, size_t len)
 {
-	char *text = reply->body ? json_dumps(reply->body, JSON_INDENT(2)) : strdup("");
-	struct MHD_Response *response;
-	enum MHD_Result r;
+	struct connection *c = p->data;
 
-	if (!text)
-		return MHD_NO;
-	response = MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
-	MHD_add_response_header(response, "Content-Type",
-				reply->status >= 400 ? "application/problem+json" : "application/json");
-	r = MHD_queue_response(connection, (unsigned int)reply->status, response);
-	MHD_destroy_response(response);
-	return r;
+	c->too_large |= len > URL_MAX - MIN(c->url.len, (size_t)URL_MAX);
+	if (!c->too_large)
+		bytes_put(&c->url, at, len);
+	return 0;
 }
 
-static enum MHD_Result answer(struct api_server *s, struct MHD_Connection *connection, const char *url,
-			      const char *method, struct upload *up)
+static int on_body(http_parser *p, const char *at, size_t len)
 {
-	struct api_reply reply;
-	enum MHD_Result r;
+	struct connection *c = p->data;
 
-	if (up->too_large)
-		reply = (struct api_reply){ .status = 413, .body = json_of_problem(413, "the body is too large") };
-	else
-		api_handle(s->context, method, url, up->body, up->len, &reply);
-	r = reply.stream ? start_stream(s, connection, reply.stream_job) : send_reply(connection, &reply);
-	json_decref(reply.body);
-	return r;
+	c->too_large |= len > API_BODY_MAX - MIN(c->body.len, API_BODY_MAX);
+	if (!c->too_large)
+		bytes_put(&c->body, at, len);
+	return 0;
 }
 
-static void take_upload(struct upload *up, const char *data, size_t len)
+/* The only header that matters here has a name of this length and begins like this. */
+static int on_header_field(http_parser *p, const char *at, size_t len)
 {
-	char *grown;
+	struct connection *c = p->data;
 
-	if (up->too_large || len > API_BODY_MAX - up->len) {
-		up->too_large = true;
-		return;
+	c->expects |= len == strlen("Expect") && !strncasecmp(at, "Expect", len);
+	return 0;
+}
+
+static int on_headers_complete(http_parser *p)
+{
+	struct connection *c = p->data;
+	static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+
+	if (c->expects)
+		bytes_put(&c->out, go_on, strlen(go_on));
+	return 0;
+}
+
+static const http_parser_settings settings = {
+	.on_url = on_url,
+	.on_header_field = on_header_field,
+	.on_headers_complete = on_headers_complete,
+	.on_body = on_body,
+	.on_message_complete = on_message_complete,
+};
+
+/* False: nothing more will come, and nothing is owed. */
+static bool take_input(struct connection *c)
+{
+	char buf[4096];
+	ssize_t n = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	if (c->answered) /* one request is all; who hangs up does not wait for a stream */
+		return n > 0 || !c->stream;
+	if (http_parser_execute(&c->parser, &settings, buf, (size_t)n) != (size_t)n && !c->answered)
+		put_problem(c, 400, http_errno_description(HTTP_PARSER_ERRNO(&c->parser)));
+	return n > 0 || c->answered;
+}
+
+/* False: all is said, or nobody listens. */
+static bool give_output(struct connection *c)
+{
+	while (c->sent < c->out.len) {
+		ssize_t n = send(c->fd, (const char *)c->out.buf + c->sent, c->out.len - c->sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		c->sent += (size_t)n;
+		if (c->sent < c->out.len)
+			continue;
+		c->sent = c->out.len = 0;
+		if (c->stream && !c->ended)
+			stream_refill(c);
 	}
-	grown = realloc(up->body, up->len + len);
-	if (!grown) {
-		up->too_large = true;
-		return;
-	}
-	up->body = grown;
-	memcpy(up->body + up->len, data, len);
-	up->len += len;
+	return !c->out.failed && (!c->answered || (c->stream && !c->ended));
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-				  const char *version, const char *data, size_t *len, void **state)
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
-	struct upload *up = *state;
-
-	(void)version;
-	if (!up) { /* first call: headers only */
-		*state = calloc(1, sizeof(*up));
-		return *state ? MHD_YES : MHD_NO;
-	}
-	if (*len) {
-		take_upload(up, data, *len);
-		*len = 0;
-		return MHD_YES;
-	}
-	return answer(arg, connection, url, method, up);
-}
-
-static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
-			 enum MHD_RequestTerminationCode code)
-{
-	struct upload *up = *state;
-
-	(void)arg;
-	(void)connection;
-	(void)code;
-	if (up)
-		free(up->body);
-	free(up);
-	*state = NULL;
-}
-
-/* ---- the loop ---- */
-
-/*
- * One MHD_run() need not finish what is ready: its epoll is edge-triggered, and what it has left it
- * only tells by a timeout of zero. Bounded, so that one client cannot hold the loop.
- */
-static void run(struct api_server *s)
-{
-	MHD_UNSIGNED_LONG_LONG ms = 1;
-	uint64_t now;
-	int turns = 0;
-
-	do
-		MHD_run(s->daemon);
-	while (MHD_get_timeout(s->daemon, &ms) == MHD_YES && !ms && ++turns < 64);
-	if (turns < 64)
-		return;
-	sd_event_now(s->loop, CLOCK_MONOTONIC, &now);
-	sd_event_source_set_time(s->timer, now);
-	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
-}
-
-static int on_io(sd_event_source *source, int fd, uint32_t events, void *arg)
-{
-	struct api_server *s = arg;
+	struct connection *c = arg;
 
 	(void)source;
 	(void)fd;
+	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !take_input(c)) || !give_output(c)) {
+		connection_free(c);
+		return 0;
+	}
+	return sd_event_source_set_io_events(c->io, EPOLLIN | (c->sent < c->out.len ? EPOLLOUT : 0u));
+}
+
+static int on_accept(sd_event_source *source, int fd, uint32_t events, void *arg)
+{
+	struct api_server *s = arg;
+	int peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct connection *c = peer >= 0 && s->n < CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
+
+	(void)source;
 	(void)events;
-	run(s);
+	if (!c) {
+		close_fdp(&peer);
+		return 0;
+	}
+	*c = (struct connection){ .server = s, .fd = peer, .next = s->connections };
+	s->connections = c;
+	s->n++;
+	http_parser_init(&c->parser, HTTP_REQUEST);
+	c->parser.data = c;
+	if (sd_event_add_io(s->loop, &c->io, peer, EPOLLIN, on_connection, c) < 0)
+		connection_free(c);
 	return 0;
 }
+
+/* ---- news ---- */
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 {
@@ -288,23 +313,39 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *arg)
 
 	(void)source;
 	(void)usec;
-	resume_streams(s);
-	run(s);
+	for (struct connection *c = s->connections, *next; c; c = next) {
+		next = c->next;
+		if (!c->stream || c->sent < c->out.len)
+			continue;
+		stream_refill(c);
+		on_connection(c->io, c->fd, EPOLLOUT, c);
+	}
 	return 0;
 }
 
-/* Not more often than a person can read. */
 void api_server_changed(struct api_server *s)
 {
 	uint64_t now;
 	int on;
 
-	if (!s->streams || (sd_event_source_get_enabled(s->timer, &on) >= 0 && on != SD_EVENT_OFF))
+	if (!s->connections || (sd_event_source_get_enabled(s->timer, &on) >= 0 && on != SD_EVENT_OFF))
 		return;
 	sd_event_now(s->loop, CLOCK_MONOTONIC, &now);
-	sd_event_source_set_time(s->timer, now + STREAM_INTERVAL_NS / NSEC_PER_USEC / 5);
+	sd_event_source_set_time(s->timer, now + STREAM_INTERVAL_NS / NSEC_PER_USEC);
 	sd_event_source_set_enabled(s->timer, SD_EVENT_ONESHOT);
 }
+
+bool api_server_busy(struct api_server *s)
+{
+	return s->connections;
+}
+
+bool api_server_followed(struct api_server *s)
+{
+	return s->followed;
+}
+
+/* ---- life ---- */
 
 static int listen_on(const char *path, struct err *err)
 {
@@ -325,11 +366,11 @@ void api_server_free(struct api_server *s)
 {
 	if (!s)
 		return;
+	while (s->connections)
+		connection_free(s->connections);
 	sd_event_source_disable_unref(s->io);
 	sd_event_source_disable_unref(s->timer);
-	resume_streams(s);
-	if (s->daemon)
-		MHD_stop_daemon(s->daemon);
+	close_fdp(&s->fd);
 	free(s);
 }
 
@@ -337,28 +378,19 @@ int api_server_new(sd_event *loop, const char *path, struct api_context *context
 		   struct err *err)
 {
 	struct api_server *s = calloc(1, sizeof(*s));
-	const union MHD_DaemonInfo *info;
-	int fd, r;
+	int r;
 
 	if (!s)
 		return err_errno(err, -ENOMEM, "API");
 	s->context = context;
 	s->loop = loop;
-	fd = listen_on(path, err);
-	if (fd < 0) {
-		free(s);
-		return fd;
-	}
-	s->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, s,
-				     MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)16 * 1024, MHD_OPTION_CONNECTION_LIMIT,
-				     64, MHD_OPTION_END);
-	info = s->daemon ? MHD_get_daemon_info(s->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-	if (!info) {
+	s->fd = listen_on(path, err);
+	if (s->fd < 0) {
+		r = s->fd;
 		api_server_free(s);
-		return err_set(err, -EIO, "cannot start the API on %s", path);
+		return r;
 	}
-	r = sd_event_add_io(loop, &s->io, info->listen_fd, EPOLLIN, on_io, s);
+	r = sd_event_add_io(loop, &s->io, s->fd, EPOLLIN, on_accept, s);
 	if (r >= 0)
 		r = sd_event_add_time(loop, &s->timer, CLOCK_MONOTONIC, 0, 0, on_timer, s);
 	if (r < 0) {

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <jansson.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,7 +47,7 @@ struct monitor {
 	struct console_server *console;
 	struct guest *seen; /* whose console is served */
 	uint64_t first_job;
-	bool leaving;
+	bool leaving, small;
 	int lingers;
 };
 
@@ -158,6 +159,17 @@ static void tell_parent(struct monitor *m, const char *line)
 	close_fdp(&m->ready_fd);
 }
 
+/* What the first operation needed is not needed any more: an idle machine is as small as it can be. */
+static void shrink(struct monitor *m)
+{
+	struct sleep_job job;
+
+	if (m->small || sleep_get_job(m->sleeper, m->first_job, &job) < 0 || job.running)
+		return;
+	m->small = true;
+	malloc_trim(0);
+}
+
 /* One of a fork: its parent waits until it runs. */
 static void tell_when_done(struct monitor *m)
 {
@@ -183,6 +195,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t events, void *arg)
 	}
 	api_server_changed(m->api);
 	tell_when_done(m);
+	shrink(m);
 	decide(m);
 	return 0;
 }
@@ -391,6 +404,7 @@ int main(int argc, char **argv)
 		if (!m.config.name)
 			m.config.name = strdup(m.name);
 	}
+	mallopt(M_ARENA_MAX, 1); /* a heap per thread would cost more than waiting for each other */
 	fcntl(m.ready_fd, F_SETFD, FD_CLOEXEC);
 	setsid();
 	if (setup(&m, &err) < 0) {

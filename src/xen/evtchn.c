@@ -143,9 +143,12 @@ void evtchn_close(struct xen_domain *d, unsigned int port)
 
 void evtchn_reset(struct xen_domain *d)
 {
+	static const struct port none;
+
+	/* Zeros are not written over zeros: most ports were never used, and forks pay for each page that is written. */
 	for (unsigned int p = 1; p < XEN_PORTS; p++)
-		if (p != XEN_PORT_XENSTORE && p != XEN_PORT_CONSOLE)
-			d->port[p] = (struct port){ 0 };
+		if (p != XEN_PORT_XENSTORE && p != XEN_PORT_CONSOLE && memcmp(&d->port[p], &none, sizeof(none)))
+			d->port[p] = none;
 	for (unsigned int p = XEN_PORT_XENSTORE; p <= XEN_PORT_CONSOLE; p++)
 		d->port[p].vcpu = 0;
 	for (unsigned int i = 0; i < d->vcpus; i++)
