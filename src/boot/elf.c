@@ -47,6 +47,9 @@ static void read_notes(struct kernel_elf *elf, uint64_t offset, uint64_t bytes)
 {
 	const uint8_t *p = elf->file + offset;
 
+	elf->notes_read += bytes;
+	if (elf->notes_read > elf->len)
+		return;
 	while (bytes >= sizeof(Elf64_Nhdr)) {
 		Elf64_Nhdr h;
 		uint64_t name, all;

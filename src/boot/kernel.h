@@ -20,7 +20,8 @@ struct kernel_elf {
 	size_t len;
 	struct kernel_segment segment[KERNEL_SEGMENTS_MAX];
 	size_t segments;
-	uint64_t entry; /* of the PHYS32_ENTRY note */
+	uint64_t notes_read; /* bytes of notes: a file that names the same ones again and again is left */
+	uint64_t entry;	     /* of the PHYS32_ENTRY note */
 	bool has_entry, suspend_cancel;
 };
 

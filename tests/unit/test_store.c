@@ -964,7 +964,10 @@ static void test_hostile_indices_are_left_alone(void **state)
 		memset(ring.req, 0xff, sizeof(ring.req));
 		ring.req_prod = lag[i];
 		ring.rsp_cons = 1; /* ahead of what was given */
+		ring.error = XENSTORE_ERROR_NONE;
 		before = ring;
+		before.error = XENSTORE_ERROR_RINGIDX; /* told, once */
+		assert_true(xs_ring_process(sc.xs, &ring));
 		assert_false(xs_ring_process(sc.xs, &ring));
 		assert_memory_equal(&before, &ring, sizeof(ring));
 		assert_false(xs_broken(sc.xs));

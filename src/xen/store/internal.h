@@ -55,6 +55,7 @@ struct xs {
 	struct bytes_writer out;
 	size_t out_taken; /* of out */
 	bool broken;
+	bool dropped;	      /* an event, for want of room: it was logged */
 	bool ring_unfinished; /* see xs_ring_unfinished() */
 };
 

@@ -58,6 +58,26 @@ static size_t give_output(struct xs *xs, struct xenstore_domain_interface *ring)
 	return moved;
 }
 
+/* What the guest may have made of them since is not our word. */
+static bool makes_sense(const struct xenstore_domain_interface *ring)
+{
+	return __atomic_load_n(&ring->req_prod, __ATOMIC_RELAXED) -
+			       __atomic_load_n(&ring->req_cons, __ATOMIC_RELAXED) <=
+		       RING &&
+	       __atomic_load_n(&ring->rsp_prod, __ATOMIC_RELAXED) -
+			       __atomic_load_n(&ring->rsp_cons, __ATOMIC_RELAXED) <=
+		       RING;
+}
+
+/* As xenstored does: the field is there to be read by a person who debugs the guest. True: it is new. */
+static bool tell_error(struct xenstore_domain_interface *ring, uint32_t error)
+{
+	if (error == XENSTORE_ERROR_NONE || __atomic_load_n(&ring->error, __ATOMIC_RELAXED) != XENSTORE_ERROR_NONE)
+		return false;
+	__atomic_store_n(&ring->error, error, __ATOMIC_RELEASE);
+	return true;
+}
+
 bool xs_ring_process(struct xs *xs, void *page)
 {
 	struct xenstore_domain_interface *ring = page;
@@ -75,10 +95,10 @@ bool xs_ring_process(struct xs *xs, void *page)
 		__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	} while (moved && total < CALL_MAX);
 	xs->ring_unfinished = moved;
-	if (xs_broken(xs) && __atomic_load_n(&ring->error, __ATOMIC_RELAXED) == XENSTORE_ERROR_NONE) {
-		__atomic_store_n(&ring->error, XENSTORE_ERROR_PROTO, __ATOMIC_RELEASE);
+	if (tell_error(ring, xs_broken(xs)	 ? XENSTORE_ERROR_PROTO
+			     : makes_sense(ring) ? XENSTORE_ERROR_NONE
+						 : XENSTORE_ERROR_RINGIDX))
 		return true;
-	}
 	return total;
 }
 

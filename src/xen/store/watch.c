@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "xen/store/internal.h"
 
 static void watch_free(struct xs_watch *w)
@@ -34,8 +35,13 @@ static void send_event(struct xs *xs, const struct xs_watch *w, const char *path
 	if (w->relative && !strncmp(path, home, n))
 		path += n;
 	len = snprintf(payload, sizeof(payload), "%s%c%s", path, 0, w->token);
-	if (len < (int)sizeof(payload) && xs_output_pending(xs) < XS_OUTPUT_MAX)
+	if (len < (int)sizeof(payload) && xs_output_pending(xs) < XS_OUTPUT_MAX) {
 		xs_queue(xs, NULL, XS_WATCH_EVENT, payload, (size_t)len + 1);
+		return;
+	}
+	if (!xs->dropped)
+		log_warn("the guest does not read its xenstore ring: watch events are dropped, the first of %s", path);
+	xs->dropped = true;
 }
 
 int xs_watch_add(struct xs *xs, const char *path, const char *token, bool relative)
