@@ -170,6 +170,8 @@ class Nidra:
         row.update(self.save())
         row.update(self.restore())
         self.end()
+        row.update(prefixed("again_", self.restore()))  # it knows now what is touched first
+        self.end()
         row.update(prefixed("eager_", self.restore("save", "--eager")))
         self.end()
         forget(self.image("save"))

@@ -55,6 +55,13 @@ def own_memory_kib(pid):
     return int(values["RssAnon"]) + int(values["RssFile"])
 
 
+def private_kib(pid):
+    """What would be free if this process were gone."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
+        values = dict(re.findall(r"^(\w+):\s+(\d+) kB", f.read(), re.M))
+    return int(values["Private_Clean"]) + int(values["Private_Dirty"])
+
+
 def cpu_ms(pid):
     """CPU time of a process, less what its vCPU threads used."""
     total = _stat_ms(f"/proc/{pid}/stat")
