@@ -6,12 +6,14 @@
  *
  * Fills MIB of memory with what cannot be compressed and says "ready". From then on one loop, without
  * a rest, reads the clock, rewrites pages (RATE MiB a second) and prints "b" every 10 ms. What comes
- * on the console is answered:
+ * on the console, a letter and two numbers, is answered by a word and two numbers; the second one is the
+ * question's, which may have been typed twice:
  *
- *   g    "gap US": the longest time between two turns of the loop since the last g, by the TSC. That is
- *        what this guest felt of whatever was done to it; printing and the kernel's ticks are in it.
- *   rN   "rate N": N MiB a second from now on
- *   w    "work SUM": after reading 1024 pages from all over the memory
+ *   z0 T   "zero 0 T": forget the longest gap, unless T was told to already
+ *   g0 T   "gap US T": the longest time between two turns of the loop since then, by the TSC. That is what
+ *          this guest felt of whatever was done to it; printing and the kernel's ticks are in it
+ *   rN T   "rate N T": N MiB a second from now on
+ *   w0 T   "work SUM T": after reading 1024 pages from all over the memory
  */
 #include <fcntl.h>
 #include <stdint.h>
@@ -34,6 +36,7 @@ struct beat {
 	uint64_t pages, rate; /* pages a second */
 	uint64_t tsc_per_ms;
 	uint64_t last, gap; /* TSC */
+	uint64_t zeroed;    /* which question did it */
 	uint64_t due;	    /* TSC of the next page */
 	uint64_t random;
 };
@@ -83,11 +86,11 @@ static void say(const char *text)
 	}
 }
 
-static void say_number(const char *what, uint64_t number)
+static void say_number(const char *what, uint64_t number, uint64_t tag)
 {
-	char line[64];
+	char line[80];
 
-	snprintf(line, sizeof(line), "%s %llu\n", what, (unsigned long long)number);
+	snprintf(line, sizeof(line), "%s %llu %llu\n", what, (unsigned long long)number, (unsigned long long)tag);
 	say(line);
 }
 
@@ -100,19 +103,30 @@ static uint64_t work(struct beat *b)
 	return sum;
 }
 
-static void answer(struct beat *b, const char *line)
+static void zero(struct beat *b, uint64_t tag)
 {
-	if (line[0] == 'g') {
-		uint64_t us = b->gap * 1000 / b->tsc_per_ms;
-
+	if (tag != b->zeroed) {
 		b->gap = 0; /* first: when the answer is out, the next thing may be done to us */
 		b->last = __rdtsc();
-		say_number("gap", us);
+	}
+	b->zeroed = tag;
+	say_number("zero", 0, tag);
+}
+
+static void answer(struct beat *b, const char *line)
+{
+	char *end = NULL;
+	uint64_t number = *line ? strtoull(line + 1, &end, 10) : 0, tag = end ? strtoull(end, NULL, 10) : 0;
+
+	if (line[0] == 'z') {
+		zero(b, tag);
+	} else if (line[0] == 'g') {
+		say_number("gap", b->gap * 1000 / b->tsc_per_ms, tag);
 	} else if (line[0] == 'r') {
-		b->rate = strtoull(line + 1, NULL, 10) * (1 << 20) / PAGE;
-		say_number("rate", b->rate * PAGE >> 20);
+		b->rate = number * (1 << 20) / PAGE;
+		say_number("rate", number, tag);
 	} else if (line[0] == 'w') {
-		say_number("work", work(b));
+		say_number("work", work(b), tag);
 	}
 }
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import time
@@ -31,15 +32,21 @@ class Nidra:
             raise RuntimeError(f"nidra {' '.join(args)}: {done.stderr.strip()}")
         return done.stdout
 
-    def machine(self):
-        """The machine as its API tells it: a process of nidra's less than `nidra info` is."""
+    def api(self, method, path):
+        """A request without a process: what QMP is to QEMU."""
         with socket.socket(socket.AF_UNIX) as s:
             s.connect(f"/run/nidra/{NAME}/api.sock")
-            s.sendall(b"GET /v1/machine HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            s.sendall(f"{method} /v1/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             reply = b""
             while piece := s.recv(65536):
                 reply += piece
-        return json.loads(reply.split(b"\r\n\r\n", 1)[1])
+        head, body = reply.split(b"\r\n\r\n", 1)
+        if not re.match(rb"HTTP/1.1 2", head):
+            raise RuntimeError(f"{path}: {reply.decode(errors='replace')}")
+        return json.loads(body) if body else None
+
+    def machine(self):
+        return self.api("GET", "machine")
 
     def start(self):
         job = self.job
@@ -51,7 +58,6 @@ class Nidra:
         return {"monitor_kib": own_memory_kib(self.pid)}
 
     def stop(self):
-        self.console.close()
         with contextlib.suppress(RuntimeError):
             self.run("destroy", NAME)
         wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"))
@@ -60,6 +66,14 @@ class Nidra:
                 os.unlink(f"{self.job.work}/{name}")
 
     # ---- what is measured ----
+
+    def pause(self):
+        """As QEMU's stop and cont, the guest is not told."""
+        def both():
+            self.api("POST", "pause")
+            self.api("POST", "unpause")
+
+        return {"pause_gap": self.console.gap_ms(both)[0]}
 
     def suspend_resume(self):
         def both():
@@ -107,7 +121,6 @@ class Nidra:
     def save(self, what="save", compress="none"):
         path = self.image(what)
         forget(path)
-        self.console.close()
         begin = now()
         self.run("save", NAME, path, "--compress", compress)
         row = {"save": now() - begin, "save_mib": on_disk_mib(path)}
@@ -141,13 +154,13 @@ class Nidra:
 
     def end(self):
         """The machine goes, its images stay."""
-        self.console.close()
         self.run("destroy", NAME)
         wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"))
 
     def round(self):
         """All of it once, with a machine that was just started."""
-        row = self.suspend_resume()
+        row = self.pause()
+        row.update(self.suspend_resume())
         row.update(self.told())
         row.update(self.snapshot())
         row.update(self.child())
@@ -156,6 +169,8 @@ class Nidra:
             forget(self.image("zstd"))
         row.update(self.save())
         row.update(self.restore())
+        self.end()
+        row.update(prefixed("again_", self.restore()))  # it knows now what is touched first
         self.end()
         row.update(prefixed("eager_", self.restore("save", "--eager")))
         self.end()

@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 
 from .nidra import prefixed
 from .watch import Console, clock, connect, cpu_ms, forget, now, on_disk_mib, own_memory_kib, size, wait_for
@@ -107,7 +108,6 @@ class Qemu:
         return best
 
     def end(self):
-        self.console.close()
         with contextlib.suppress(RuntimeError, OSError):
             self.qmp("quit")
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -126,8 +126,13 @@ class Qemu:
 
     def migrate(self, path):
         """The migration as it is set up now, to a file; waits for its end."""
+        self.begin(path)
+        if self.qmp.wait("MIGRATION-completed", "MIGRATION-failed") == "MIGRATION-failed":
+            raise RuntimeError(f"{self.name}: migrate failed: {self.qmp('query-migrate').get('error-desc')}")
+
+    def begin(self, path):
         forget(path)
-        for event in ("MIGRATION-completed", "MIGRATION-failed", "STOP", "RESUME"):
+        for event in ("MIGRATION-completed", "MIGRATION-failed", "MIGRATION-cancelled", "STOP", "RESUME"):
             self.qmp.events.pop(event, None)
         if self.old:
             fd = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
@@ -136,8 +141,19 @@ class Qemu:
             self.qmp("migrate", uri="fd:out")
         else:
             self.qmp("migrate", uri=f"file:{path}")
-        if self.qmp.wait("MIGRATION-completed", "MIGRATION-failed") == "MIGRATION-failed":
-            raise RuntimeError(f"{self.name}: migrate failed: {self.qmp('query-migrate').get('error-desc')}")
+
+    def cut_short(self, path, seconds):
+        """Only the pause of it, and what follows that for some seconds."""
+        self.begin(path)
+        end = None
+        while "MIGRATION-completed" not in self.qmp.events and (end is None or time.monotonic() < end):
+            if self.qmp("query-migrate")["status"] == "failed":
+                raise RuntimeError(f"{self.name}: migrate failed")
+            if "RESUME" in self.qmp.events:
+                end = end or time.monotonic() + seconds
+            time.sleep(0.1)
+        self.qmp("migrate_cancel")
+        self.qmp.wait("MIGRATION-cancelled", "MIGRATION-completed")
 
     def mapped(self):
         self.capability("mapped-ram", True)
@@ -146,31 +162,33 @@ class Qemu:
 
     # ---- what is measured ----
 
-    def suspend_resume(self):
+    def pause(self):
         def both():
-            begin = now()
             self.qmp("stop")
             self.qmp("cont")
-            return now() - begin
 
-        gap, whole = self.console.gap_ms(both)
-        return {"suspend_gap": gap, "suspend_resume": whole}
+        return {"pause_gap": self.console.gap_ms(both)[0]}
 
     def snapshot(self):
-        """background-snapshot."""
+        """background-snapshot: each page of a large guest is a fault or a call, so that is cut short."""
         path = self.image("snapshot")
+        whole = self.job.mib <= self.job.whole_up_to
 
         def make():
             cpu, begin = cpu_ms(self.child.pid), now()
-            self.migrate(path)
+            if whole:
+                self.migrate(path)
+            else:
+                self.cut_short(path, 5)
             return now() - begin, cpu_ms(self.child.pid) - cpu
 
         self.capability("background-snapshot", True)
-        gap, (whole, cpu) = self.console.gap_ms(make)
+        gap, (took, cpu) = self.console.gap_ms(make)
         self.capability("background-snapshot", False)
         self.qmp.wait("RESUME")
-        row = {"gap": gap, "pause": self.qmp.events["RESUME"] - self.qmp.events["STOP"], "ms": whole,
-               "mib": on_disk_mib(path), "cpu": cpu}
+        row = {"gap": gap, "pause": self.qmp.events["RESUME"] - self.qmp.events["STOP"]}
+        if whole:
+            row.update({"ms": took, "mib": on_disk_mib(path), "cpu": cpu})
         forget(path)
         return prefixed("snapshot_", row)
 
@@ -190,7 +208,6 @@ class Qemu:
 
     def save(self, mapped=False):
         path = self.image("mapped" if mapped else "save")
-        self.console.close()
         if mapped:
             self.mapped()
         begin = now()
@@ -203,7 +220,6 @@ class Qemu:
 
     def restore(self, mapped=False):
         path = self.image("mapped" if mapped else "save")
-        self.console.close()
         begin, begin_clock = now(), clock()
         seen = {}
         self.spawn("-incoming", "defer")
@@ -230,7 +246,7 @@ class Qemu:
         return prefixed("mapped_restore_" if mapped else "restore_", seen)
 
     def round(self):
-        row = self.suspend_resume()
+        row = self.pause()
         row.update(self.snapshot())
         row.update(self.live())
         row.update(self.save())

@@ -55,6 +55,13 @@ def own_memory_kib(pid):
     return int(values["RssAnon"]) + int(values["RssFile"])
 
 
+def private_kib(pid):
+    """What would be free if this process were gone."""
+    with open(f"/proc/{pid}/smaps_rollup", encoding="utf-8") as f:
+        values = dict(re.findall(r"^(\w+):\s+(\d+) kB", f.read(), re.M))
+    return int(values["Private_Clean"]) + int(values["Private_Dirty"])
+
+
 def cpu_ms(pid):
     """CPU time of a process, less what its vCPU threads used."""
     total = _stat_ms(f"/proc/{pid}/stat")
@@ -84,12 +91,7 @@ class Console:
 
     def __init__(self, log, sock, hello=""):
         self.log, self.sock, self.hello = log, sock, hello
-        self.s = None
-
-    def close(self):
-        if self.s:
-            self.s.close()
-        self.s = None
+        self.asked = 0
 
     def since(self, offset):
         try:
@@ -99,32 +101,23 @@ class Console:
         except FileNotFoundError:
             return ""
 
-    def type(self, line):
-        if not self.s:
-            self.s = connect(self.sock)
-            self.s.sendall(self.hello.encode())
-        self.s.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            while self.s.recv(65536):
-                pass    # what the guest says is read from the log
-        self.s.setblocking(True)
-        self.s.sendall(line.encode())
-
-    def ask(self, line, answer, again_s=3):
-        """Type a line, and again if nothing comes of it; the number in the answer."""
-        pattern = re.compile(rf"^{answer} (\d+)\r?$", re.M)
+    def ask(self, letter, answer, number=0, again_s=3):
+        """Type a question, and again if nothing comes of it; the number in the answer."""
+        self.asked += 1
+        pattern = re.compile(rf"^{answer} (\d+) {self.asked}\r?$", re.M)
+        # a UART tells of 8 bytes at once, of fewer when its timer runs out
+        line = f"{letter}{number} {self.asked}".ljust(14) + "\n"
+        offset = size(self.log)
         for _ in range(10):
-            offset = size(self.log)
-            # a UART tells of 8 bytes at once, of fewer when its timer runs out
-            self.type(line + "\n" * 16)
-            with contextlib.suppress(TimeoutError):
-                wait_for(lambda offset=offset: pattern.search(self.since(offset)), again_s)
-                return int(pattern.search(self.since(offset))[1])
-        raise TimeoutError(f"the guest does not answer '{line}'")
+            # connected no longer than this: QEMU would wait for us to read what the guest says
+            with connect(self.sock) as s, contextlib.suppress(TimeoutError):
+                s.sendall((self.hello + line).encode())
+                return int(wait_for(lambda: pattern.search(self.since(offset)), again_s)[1])
+        raise TimeoutError(f"the guest does not answer '{letter}'")
 
     def gap_ms(self, operation):
         """What the guest felt while something was done to it; that result, too."""
-        self.ask("g", "gap")
+        self.ask("z", "zero")
         result = operation()
         time.sleep(0.1)     # what is behind it is felt, too
         return self.ask("g", "gap") / 1e3, result
