@@ -55,6 +55,7 @@ enum image_record_type {
 	IMAGE_REC_PARENT = 11,	   /* struct image_parent, then its name */
 	IMAGE_REC_STANDS_FOR = 12, /* struct image_digest[]: ids of images that this one has the memory and state of */
 	IMAGE_REC_LAST = IMAGE_REC_STANDS_FOR,
+	IMAGE_REC_IOAPIC = 20, /* there if the guest has one; what is between is not taken yet */
 };
 
 struct image_record {

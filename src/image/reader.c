@@ -116,7 +116,7 @@ const struct image_record *image_file_next(const struct image_file *f, const str
 
 static bool known(uint32_t type)
 {
-	return type >= IMAGE_REC_METADATA && type <= IMAGE_REC_LAST;
+	return (type >= IMAGE_REC_METADATA && type <= IMAGE_REC_LAST) || type == IMAGE_REC_IOAPIC;
 }
 
 static int check_record(struct image_file *f, size_t left, const struct image_record *rec, struct err *err)
