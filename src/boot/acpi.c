@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/addr.h"
+#include "boot/dsdt.h"
 
 #define FLAG_HW_REDUCED (1u << 20)
 #define IAPC_NO_VGA	(1u << 2)
 #define IAPC_NO_CMOS	(1u << 5)
 #define LAPIC_GPA	0xfee00000u
+#define IOAPIC_ID	1
 #define APIC_ID(vcpu)	((uint8_t)((vcpu)*2)) /* as Xen's toolstack numbers them; CPUID says so, too */
 
 struct header {
@@ -61,6 +63,12 @@ struct madt_lapic {
 	uint32_t flags;
 } __attribute__((packed));
 
+struct madt_ioapic {
+	uint8_t type, length, id, reserved;
+	uint32_t address, first_gsi;
+} __attribute__((packed));
+_Static_assert(sizeof(struct madt_ioapic) == 12, "MADT");
+
 /* Everything in one blob; offsets are the struct's. */
 struct tables {
 	struct rsdp rsdp;
@@ -74,26 +82,18 @@ struct tables {
 	uint8_t pad3[12];
 	struct {
 		struct header h;
-		uint8_t aml[13];
+		uint8_t aml[DSDT_AML_LEN];
 	} __attribute__((packed)) dsdt;
-	uint8_t pad4[15];
+	uint8_t pad4[4];
 	struct {
 		struct header h;
 		uint32_t lapic_address, flags;
+		struct madt_ioapic ioapic;
 		struct madt_lapic lapic[32];
 	} __attribute__((packed)) madt;
 } __attribute__((packed));
-_Static_assert(sizeof(struct tables) <= GMEM_ACPI_BYTES, "ACPI blob");
-
-/* Name (_S5, Package (4) {5, 0, 0, 0}) */
-static const uint8_t s5_aml[13] = { 0x08, '_',
-				    'S',  '5',
-				    '_', /* NameOp, name */
-				    0x12, 0x07,
-				    0x04,		      /* PackageOp, length, 4 elements */
-				    0x0a, ACPI_SLEEP_TYPE_S5, /* BytePrefix 5 */
-				    0x00, 0x00,
-				    0x00 }; /* ZeroOp */
+_Static_assert(sizeof(struct tables) <= ACPI_GENERATION_GPA - GMEM_ACPI_GPA, "ACPI blob");
+_Static_assert(ACPI_GENERATION_GPA + ACPI_GENERATION_BYTES <= GMEM_ACPI_GPA + GMEM_ACPI_BYTES, "generation");
 
 static uint8_t checksum(const void *p, size_t len)
 {
@@ -137,6 +137,9 @@ static void fill_fadt(struct tables *t, uint64_t gpa)
 static void fill_madt(struct tables *t, unsigned int vcpus)
 {
 	t->madt.lapic_address = LAPIC_GPA;
+	t->madt.ioapic = (struct madt_ioapic){
+		.type = 1, .length = sizeof(struct madt_ioapic), .id = IOAPIC_ID, .address = GMEM_IOAPIC_GPA
+	};
 	for (unsigned int i = 0; i < vcpus; i++)
 		t->madt.lapic[i] = (struct madt_lapic){
 			.length = sizeof(struct madt_lapic), .uid = (uint8_t)i, .apic_id = APIC_ID(i), .flags = 1
@@ -149,7 +152,7 @@ uint64_t acpi_build(struct gmem *mem, unsigned int vcpus)
 	struct tables t = { 0 };
 	uint64_t gpa = GMEM_ACPI_GPA;
 
-	memcpy(t.dsdt.aml, s5_aml, sizeof(s5_aml));
+	memcpy(t.dsdt.aml, dsdt_aml, sizeof(dsdt_aml));
 	finish(&t.dsdt.h, "DSDT", sizeof(t.dsdt), 2);
 	fill_fadt(&t, gpa);
 	fill_madt(&t, MIN(vcpus, (unsigned int)ARRAY_SIZE(t.madt.lapic)));

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include "base/addr.h"
@@ -12,9 +13,11 @@
 #include "boot/boot.h"
 #include "boot/acpi.h"
 #include "device/console.h"
+#include "device/ioapic.h"
 #include "image/image.h"
 #include "kvm/machine.h"
 #include "pm/chain.h"
+#include "xen/backend.h"
 #include "xen/control.h"
 #include "xen/domain.h"
 
@@ -27,6 +30,9 @@ struct guest {
 	struct machine *machine;
 	struct xen_domain *domain;
 	struct console *console;
+	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
+	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
+	uint32_t generation_pin;
 	struct image_pager *pager;
 	uint32_t wakes;
 	bool in_call; /* restored; means something until it runs */
@@ -187,8 +193,38 @@ static void on_pio_out(void *arg, struct vcpu *v, uint16_t port, unsigned int si
 	if (port == DEBUG_PORT)
 		console_put(g->console, &c, 1);
 	/* SLP_EN with the sleep type that our DSDT gives to S5. */
-	if (port == ACPI_SLEEP_CONTROL_PORT && (value & 0x3c) == (0x20 | 5 << 2))
+	if (port == ACPI_SLEEP_CONTROL_PORT && (value & 0x3c) == (0x20 | ACPI_SLEEP_TYPE_S5 << 2))
 		on_shutdown(g, XEN_POWEROFF);
+}
+
+static bool is_ioapic(const struct guest *g, uint64_t gpa)
+{
+	return g->ioapic && gpa >= GMEM_IOAPIC_GPA && gpa - GMEM_IOAPIC_GPA < IOAPIC_BYTES;
+}
+
+static void on_mmio_in(void *arg, struct vcpu *v, uint64_t gpa, void *data, unsigned int len)
+{
+	struct guest *g = arg;
+
+	(void)v;
+	if (is_ioapic(g, gpa))
+		ioapic_read(g->ioapic, gpa - GMEM_IOAPIC_GPA, data, len);
+}
+
+static void on_mmio_out(void *arg, struct vcpu *v, uint64_t gpa, const void *data, unsigned int len)
+{
+	struct guest *g = arg;
+
+	(void)v;
+	if (is_ioapic(g, gpa))
+		ioapic_write(g->ioapic, gpa - GMEM_IOAPIC_GPA, data, len);
+}
+
+static int send_msi(void *arg, uint32_t address, uint32_t data)
+{
+	struct guest *g = arg;
+
+	return machine_msi(g->machine, address, data);
 }
 
 static bool on_hypercall_page(void *arg, struct vcpu *v, uint64_t msr)
@@ -232,6 +268,7 @@ void guest_free(struct guest *g)
 	image_pager_silence(g->pager);
 	xen_domain_free(g->domain);
 	console_free(g->console);
+	ioapic_free(g->ioapic);
 	image_pager_free(g->pager); /* the others may have waited for memory */
 	machine_free(g->machine);
 	guest_config_fini(&g->config);
@@ -264,6 +301,8 @@ static int build_machine(struct guest *g, const int *base_fd, struct err *err)
 	struct machine_ops ops = { .hypercall = on_hypercall,
 				   .pio_in = on_pio_in,
 				   .pio_out = on_pio_out,
+				   .mmio_in = on_mmio_in,
+				   .mmio_out = on_mmio_out,
 				   .hypercall_page = on_hypercall_page,
 				   .failed = on_failed,
 				   .parked = on_parked,
@@ -331,6 +370,76 @@ static int patch_thunks(struct guest *g, struct err *err)
 	return 0;
 }
 
+/* ---- the machine's generation: what a guest has that may be one of several that were one ---- */
+
+struct generation {
+	struct gmem *mem;
+	uint64_t gpa;
+	uint8_t b[ACPI_GENERATION_BYTES];
+	int result;
+};
+
+static void write_generation_locked(void *arg)
+{
+	struct generation *n = arg;
+
+	n->result = gmem_write(n->mem, n->gpa, n->b, sizeof(n->b));
+}
+
+static int write_generation(struct guest *g, struct err *err)
+{
+	struct generation n = { .mem = machine_mem(g->machine), .gpa = g->generation };
+
+	if (getrandom(n.b, sizeof(n.b), 0) != sizeof(n.b))
+		return err_errno(err, -errno, "random bytes");
+	xen_backend_locked(g->domain, write_generation_locked, &n);
+	return n.result < 0 ? err_errno(err, n.result, "the machine's generation") : 0;
+}
+
+int guest_new_generation(struct guest *g, struct err *err)
+{
+	int r = g->ioapic ? write_generation(g, err) : 0;
+
+	if (r == 0 && g->ioapic)
+		ioapic_raise(g->ioapic, g->generation_pin);
+	return r;
+}
+
+static int add_ioapic(struct guest *g, struct err *err)
+{
+	g->generation = ACPI_GENERATION_GPA;
+	g->generation_pin = ACPI_GENERATION_GSI;
+	return ioapic_new(send_msi, g, &g->ioapic, err);
+}
+
+bool guest_save_ioapic(struct guest *g, struct bytes_writer *w)
+{
+	if (!g->ioapic)
+		return false;
+	bytes_put_u64(w, g->generation);
+	bytes_put_u32(w, g->generation_pin);
+	ioapic_save(g->ioapic, w);
+	return true;
+}
+
+int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err)
+{
+	uint64_t gpa = bytes_get_u64(r);
+	uint32_t pin = bytes_get_u32(r);
+	int ret = add_ioapic(g, err);
+
+	if (ret < 0)
+		return ret;
+	g->generation = gpa;
+	g->generation_pin = pin;
+	if (gpa % 8 || !gmem_hva(machine_mem(g->machine), gpa, ACPI_GENERATION_BYTES) || pin >= IOAPIC_PINS ||
+	    ioapic_load(g->ioapic, r) < 0 || bytes_done(r) < 0)
+		return err_set(err, -EBADMSG, "its I/O APIC record makes no sense");
+	return 0;
+}
+
+/* ---- what is in it ---- */
+
 int guest_load_kernel(struct guest *g, struct err *err)
 {
 	struct boot_source source = { .kernel = g->config.kernel,
@@ -347,6 +456,8 @@ int guest_load_kernel(struct guest *g, struct err *err)
 	t->thunk_gpa[0] = info.thunks.gpa[0];
 	t->thunk_gpa[1] = info.thunks.gpa[1];
 	r = patch_thunks(g, err);
+	r = r ?: add_ioapic(g, err);
+	r = r ?: write_generation(g, err);
 	if (r == 0 && !machine_wait_parked(g->machine, PARK_TIMEOUT_NS))
 		r = err_set(err, -ETIMEDOUT, "the vCPU threads do not come up");
 	for (unsigned int i = 0; r == 0 && i < g->config.maxvcpus; i++)

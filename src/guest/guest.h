@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/bytes.h"
 #include "guest/config.h"
 
 struct guest;
@@ -108,6 +109,17 @@ size_t guest_console_write(struct guest *g, const void *buf, size_t len);
  * domain were loaded. Makes hypercalls work on this host, whichever it was saved on.
  */
 int guest_adopt(struct guest *g, struct err *err);
+/*
+ * Its I/O APIC, and where the bytes of its generation are: see docs/image-format.md. A guest that was saved without
+ * has none, and then none of this does anything. Machine parked.
+ */
+bool guest_save_ioapic(struct guest *g, struct bytes_writer *w); /* false: none */
+int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err);
+/*
+ * It wakes and is told so: other machines may be what it is. Its generation (VMGenID) gets other random
+ * bytes, and an interrupt says so. Before its vCPUs run.
+ */
+int guest_new_generation(struct guest *g, struct err *err);
 /*
  * Memory from an image, as it is touched. Takes @r over unless it fails (image_pager_new()). If the
  * image turns out unreadable later, the guest ends as FAILED before it sees a wrong byte.

@@ -59,7 +59,8 @@ enum image_record_type {
 	IMAGE_REC_STANDS_FOR = 12, /* struct image_digest[]: ids of images that this one has the memory and state of */
 	IMAGE_REC_CRYPT = 13,	   /* struct image_crypt_entry; the first record */
 	IMAGE_REC_MAC = 14,	   /* of the header and all records before it; the last but END */
-	IMAGE_REC_LAST = IMAGE_REC_MAC,
+	IMAGE_REC_IOAPIC = 15,	   /* there if the guest has one */
+	IMAGE_REC_LAST = IMAGE_REC_IOAPIC,
 };
 
 struct image_record {

@@ -42,6 +42,7 @@ struct gmem_region {
 #define GMEM_CONSOLE_GPA   UINT64_C(0xfefff000)
 #define GMEM_ACPI_GPA	   UINT64_C(0xfc000000)
 #define GMEM_ACPI_BYTES	   (UINT64_C(64) << 10)
+#define GMEM_IOAPIC_GPA	   UINT64_C(0xfec00000) /* no memory: the I/O APIC, if there is one */
 #define GMEM_LOW_MAX	   UINT64_C(0xf0000000) /* RAM below 4 GiB ends here at the latest */
 #define GMEM_HIGH_GPA	   (UINT64_C(1) << 32)	/* and goes on here */
 #define GMEM_GRANT_FRAMES  64

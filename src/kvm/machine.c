@@ -354,7 +354,12 @@ int machine_map_grant(struct machine *m, unsigned int idx, uint64_t gfn)
 
 int machine_signal(struct machine *m, unsigned int id, uint8_t vector)
 {
-	struct kvm_msi msi = { .address_lo = 0xfee00000u | APIC_ID(id) << 12, .data = vector | 0x4000u };
+	return machine_msi(m, 0xfee00000u | APIC_ID(id) << 12, vector | 0x4000u);
+}
+
+int machine_msi(struct machine *m, uint32_t address, uint32_t data)
+{
+	struct kvm_msi msi = { .address_lo = address, .data = data };
 	int r = ioctl(m->vm_fd, KVM_SIGNAL_MSI, &msi);
 
 	return r < 0 ? -errno : r;

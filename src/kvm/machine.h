@@ -44,6 +44,9 @@ struct machine_ops {
 	/* @size is 1, 2 or 4. */
 	uint32_t (*pio_in)(void *arg, struct vcpu *v, uint16_t port, unsigned int size);
 	void (*pio_out)(void *arg, struct vcpu *v, uint16_t port, unsigned int size, uint32_t value);
+	/* Where no memory is; @len is 1 to 8. What is read is all ones unless @data is set. */
+	void (*mmio_in)(void *arg, struct vcpu *v, uint64_t gpa, void *data, unsigned int len);
+	void (*mmio_out)(void *arg, struct vcpu *v, uint64_t gpa, const void *data, unsigned int len);
 	/* The guest wrote the Xen hypercall page MSR. False: #GP. */
 	bool (*hypercall_page)(void *arg, struct vcpu *v, uint64_t value);
 	/* The machine cannot go on. @why is a sentence. */
@@ -127,6 +130,8 @@ int machine_log_collect(struct machine *m, struct pageset *set, struct err *err)
 
 /* Edge interrupt @vector to vCPU @id: > 0 delivered, 0 dropped (its APIC is off), < 0 error. */
 int machine_signal(struct machine *m, unsigned int id, uint8_t vector);
+/* A message to the local APICs, as a PCI device would write it. The same results. */
+int machine_msi(struct machine *m, uint32_t address, uint32_t data);
 
 /* KVM's clock of this machine in ns: the guest's system time (pvclock). */
 uint64_t machine_clock_ns(struct machine *m);

@@ -197,6 +197,20 @@ static void handle_io(struct vcpu *v)
 	}
 }
 
+static void handle_mmio(struct vcpu *v)
+{
+	struct machine_ops *ops = &v->machine->ops;
+	struct kvm_run *run = v->run;
+	unsigned int len = MIN(run->mmio.len, (uint32_t)sizeof(run->mmio.data));
+
+	if (run->mmio.is_write) {
+		ops->mmio_out(ops->arg, v, run->mmio.phys_addr, run->mmio.data, len);
+		return;
+	}
+	memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+	ops->mmio_in(ops->arg, v, run->mmio.phys_addr, run->mmio.data, len);
+}
+
 static void handle_wrmsr(struct vcpu *v)
 {
 	struct machine_ops *ops = &v->machine->ops;
@@ -248,9 +262,8 @@ static void handle_exit(struct vcpu *v)
 	case KVM_EXIT_XEN:
 		hypercall_by_kvm(v);
 		break;
-	case KVM_EXIT_MMIO: /* no device lives in memory: reads give ones, writes go nowhere */
-		if (!run->mmio.is_write)
-			memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
+	case KVM_EXIT_MMIO:
+		handle_mmio(v);
 		break;
 	case KVM_EXIT_X86_WRMSR:
 		handle_wrmsr(v);

@@ -86,6 +86,18 @@ static int capture_vcpus(struct sleep_op *op, struct err *err)
 	return r;
 }
 
+/* Old images of guests without one have to stay what they are: there is no record then. */
+static int capture_ioapic(struct sleep_op *op, struct err *err)
+{
+	_cleanup_bytes_ struct bytes_writer w = { 0 };
+
+	if (!guest_save_ioapic(op->guest, &w))
+		return 0;
+	if (w.failed)
+		return err_errno(err, -ENOMEM, "I/O APIC");
+	return put_record(op, IMAGE_REC_IOAPIC, 0, w.buf, w.len, err);
+}
+
 static int capture_xen(struct sleep_op *op, struct err *err)
 {
 	struct xen_domain *d = guest_domain(op->guest);
@@ -107,6 +119,7 @@ int sleep_capture_enter(struct pm_run *run, void *arg, struct err *err)
 	r = r ?: capture_metadata(op, err);
 	r = r ?: capture_machine(op, err);
 	r = r ?: capture_vcpus(op, err);
+	r = r ?: capture_ioapic(op, err);
 	return r ?: capture_xen(op, err);
 }
 

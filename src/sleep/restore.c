@@ -215,6 +215,19 @@ static int load_machine(struct sleep_op *op, struct err *err)
 	return 0;
 }
 
+/* Absent: an image of a nidra whose guests had none, and whose ACPI tables (in its memory) name none. */
+static int load_ioapic(struct sleep_op *op, struct err *err)
+{
+	struct bytes_reader r;
+	const void *body;
+	size_t len;
+
+	if (image_reader_record(op->reader, IMAGE_REC_IOAPIC, 0, &body, &len) < 0)
+		return 0;
+	r = bytes_reader(body, len);
+	return guest_load_ioapic(op->guest, &r, err) < 0 ? err_prefix(err, "%s", op->args.image) : 0;
+}
+
 static int state_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -222,6 +235,7 @@ static int state_enter(struct pm_run *run, void *arg, struct err *err)
 	int ret = pm_check(run, err);
 
 	ret = ret ?: load_machine(op, err);
+	ret = ret ?: load_ioapic(op, err);
 	ret = ret ?: record(op, IMAGE_REC_XEN, 0, &r, err);
 	ret = ret ?: xen_domain_load(guest_domain(op->guest), &r, err);
 	return ret ?: guest_adopt(op->guest, err);
@@ -240,8 +254,10 @@ static int connect_enter(struct pm_run *run, void *arg, struct err *err)
 	console_drain(guest_console(op->guest));
 	/* Who was not asked waits for no answer: it goes on in the middle of whatever it did. */
 	ret = op->not_asked ? 0 : vcpu_set_rax(boot_cpu, op->args.transparent, err);
-	if (ret < 0 || !(op->args.transparent || op->not_asked))
-		return ret ?: xen_domain_reset(d, err);
+	if (ret < 0)
+		return ret;
+	if (!op->args.transparent && !op->not_asked)
+		return xen_domain_reset(d, err) ?: guest_new_generation(op->guest, err);
 	ret = record(op, IMAGE_REC_XENSTORE, 0, &r, err);
 	ret = ret ?: xen_domain_load_store(d, &r, err);
 	if (ret == 0 && !op->not_asked)

@@ -28,6 +28,7 @@ static int reset_enter(struct pm_run *run, void *arg, struct err *err)
 	if (!op->args.uncooperative)
 		return 0;
 	r = vcpu_set_rax(machine_vcpu(guest_machine(op->guest), 0), 0, err);
+	r = r ?: guest_new_generation(op->guest, err);
 	r = r ?: xen_domain_reset(guest_domain(op->guest), err);
 	if (r < 0)
 		vcpu_set_rax(machine_vcpu(guest_machine(op->guest), 0), 1, NULL);

@@ -211,8 +211,24 @@ def hypercall():
         call(HVM, 0, POINTER, 0, struct.pack('<HHIQ', 0x7ff0, 0, 12, 1)))
 
 
+# ioapic: what (READ, WRITE, RAISE, SAVE, LOAD), where, length, what the local APICs answer (0: -1, 1: 0, 2: 1), value
+def ioapic():
+    def access(what, where, answer, value=0):
+        return struct.pack('<BBBBI', what, where, 4, answer, value)
+
+    def write(register, answer, value):
+        return access(1, 0, answer, register) + access(1, 0x10, answer, value)
+
+    entries = struct.pack('<24Q', *[1 << 16] * 24)
+    put('ioapic', 'linux', write(0x31, 1, 2 << 24) + write(0x30, 1, 0x31) + access(2, 16, 1) + access(2, 16, 2) +
+        access(0, 0x10, 2))
+    put('ioapic', 'latched', access(2, 16, 2) + write(0x30, 2, 0x31) + access(1, 0x10, 2, 0x931) + access(3, 0, 0) +
+        bytes([4, 0, 0, 2]) + struct.pack('<BBHI', 1, 0x30, 24, 1 << 16) + entries + access(2, 16, 2))
+
+
 def main():
     hypercall()
+    ioapic()
     xenstore()
     image()
     kernel()

@@ -587,11 +587,52 @@ static void test_acpi_tables_are_whole(void **state)
 		assert_int_equal(len, 276);
 		table(u64(fadt + 140), "DSDT", &len);
 		madt = table(u64(xsdt + 44), "APIC", &len);
-		assert_int_equal(len, 44 + vcpus * 8);
+		assert_int_equal(len, 44 + 12 + vcpus * 8);
+		assert_memory_equal(madt + 44, ((uint8_t[]){ 1, 12, 1, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0 }), 12);
 		for (unsigned int i = 0; i < vcpus; i++)
-			assert_memory_equal(madt + 44 + i * 8,
+			assert_memory_equal(madt + 56 + i * 8,
 					    ((uint8_t[]){ 0, 8, (uint8_t)i, (uint8_t)(2 * i), 1, 0, 0, 0 }), 8);
 	}
+}
+
+/* What follows @name in a table. */
+static const uint8_t *behind(const uint8_t *p, uint32_t len, const char *name)
+{
+	const uint8_t *at = memmem(p, len, name, strlen(name));
+
+	assert_non_null(at);
+	return at + strlen(name);
+}
+
+static uint32_t u32(const uint8_t *p)
+{
+	return (uint32_t)u64(p);
+}
+
+/* The DSDT is bytes that a compiler made of dsdt.asl; these are the numbers that acpi.h has, too. */
+static void test_the_dsdt_says_where_the_generation_is(void **state)
+{
+	const uint8_t *rsdp = gmem_hva(mem, acpi_build(mem, 1), 36), *dsdt, *at;
+	uint8_t bytes[ACPI_GENERATION_BYTES];
+	uint32_t len;
+
+	(void)state;
+	dsdt = table(u64(table(u64(table(u64(rsdp + 24), "XSDT", &len) + 36), "FACP", &len) + 140), "DSDT", &len);
+	at = behind(dsdt, len, "_S5_");
+	assert_memory_equal(at, ((uint8_t[]){ 0x12, 7, 4, 0x0a, ACPI_SLEEP_TYPE_S5, 0, 0, 0 }), 8);
+	behind(dsdt, len, "_CID\rVM_Gen_Counter");
+	at = behind(dsdt, len, "ADDR");
+	assert_memory_equal(at, ((uint8_t[]){ 0x12, 8, 2, 0x0c }), 4); /* Package (2) { dword, */
+	assert_int_equal(u32(at + 4), ACPI_GENERATION_GPA);
+	assert_int_equal(at[8], 0);
+	at = behind(dsdt, len, "_CRS");
+	assert_memory_equal(at + 4, ((uint8_t[]){ 0x89, 6, 0, 3, 1 }), 5); /* one interrupt: consumer, edge, high */
+	assert_int_equal(u32(at + 9), ACPI_GENERATION_GSI);
+	at = behind(dsdt, len, "_EVT");
+	assert_memory_equal(at + 3, ((uint8_t[]){ 0x93, 0x68, 0x0a, ACPI_GENERATION_GSI, 0x86 }), 5); /* Arg0 == */
+	assert_int_equal(ACPI_GENERATION_GPA % 16, 0);
+	assert_int_equal(gmem_read(mem, ACPI_GENERATION_GPA, bytes, sizeof(bytes)), 0);
+	assert_memory_equal(bytes, ((uint8_t[sizeof(bytes)]){ 0 }), sizeof(bytes)); /* nothing lies there */
 }
 
 /* ---- all of it ---- */
@@ -767,6 +808,7 @@ int main(void)
 		t(only_hypercalls_are_patched),
 		t(the_hypercall_page_calls_its_numbers),
 		t(acpi_tables_are_whole),
+		t(the_dsdt_says_where_the_generation_is),
 		tf(start_info_tells_what_is_where),
 		tf(memory_above_4_gib_is_in_the_map),
 		tf(what_is_too_large_is_refused_in_a_sentence),
