@@ -9,6 +9,7 @@ _nidra() {
 	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} words=
 	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore fork shutdown
 		reboot destroy mem-set vcpu-set timeline image check help version"
+	local key="--key-file --key-keyring --passphrase --passphrase-file"
 	local make="--name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
 		--on-reboot --on-crash --paused --console --json --print-stats"
 
@@ -20,15 +21,15 @@ _nidra() {
 	run | create) words=$make ;;
 	suspend) words="--timeout --json --print-stats" ;;
 	resume) words="--uncooperative --json --print-stats" ;;
-	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats" ;;
-	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats" ;;
-	restore) words="--name --uuid --domid --paused --transparent --eager --console --json --print-stats" ;;
-	fork) words="--number --name --timeout --json --print-stats" ;;
+	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats --leave-out --encrypt-metadata $key" ;;
+	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats --leave-out --encrypt-metadata $key" ;;
+	restore) words="--name --uuid --domid --paused --transparent --eager --console --json --print-stats $key" ;;
+	fork) words="--number --name --timeout --json --print-stats $key" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;
 	list | info | check) words="--json" ;;
-	image) words="info verify compact export rm --json --cascade --elf-core --output" ;;
+	image) words="info verify compact export rm --json --cascade --elf-core --output $key" ;;
 	esac
 	if [[ $cur == -* ]]; then
 		COMPREPLY=($(compgen -W "$words" -- "$cur"))

@@ -202,35 +202,93 @@ static int parse_codec(struct call *call, const char *name, enum image_codec *re
 	return name ? err_set(&call->err, -EINVAL, "compress: \"%.20s\" is not zstd, lz4 or none", name) : 0;
 }
 
+/* What checkpoint and save take. */
+struct image_request {
+	struct sleep_args a;
+	const char *codec, *key_file, *passphrase_file;
+	uint32_t level;
+	const json_t *leave_out;
+};
+
+/* [{gpa, bytes}, ...] */
+static int take_ranges(struct call *call, const json_t *list, struct sleep_args *a)
+{
+	size_t i;
+	json_t *v;
+
+	if (json_array_size(list) > SLEEP_RANGES_MAX)
+		return err_set(&call->err, -EINVAL, "leave_out: at most %u ranges", SLEEP_RANGES_MAX);
+	json_array_foreach ((json_t *)(uintptr_t)list, i, v) {
+		json_int_t gpa, bytes;
+
+		if (json_unpack(v, "{s:I, s:I!}", "gpa", &gpa, "bytes", &bytes) < 0 || gpa < 0 || bytes <= 0)
+			return err_set(&call->err, -EINVAL, "leave_out: {gpa, bytes} are wanted");
+		a->leave_out[i] = (struct sleep_range){ (uint64_t)gpa, (uint64_t)bytes };
+	}
+	a->leave_outs = json_array_size(list);
+	return 0;
+}
+
+static int take_image_args(struct call *call, struct image_request *q)
+{
+	const struct arg arg[] = {
+		{ "image", ARG_STRING, &q->a.image },
+		{ "replace", ARG_BOOL, &q->a.replace },
+		{ "timeout_s", ARG_NUMBER, &q->a.timeout_s },
+		{ "fail_at", ARG_STRING, &q->a.fail_at },
+		{ "stay", ARG_BOOL, &q->a.paused },
+		{ "incremental", ARG_BOOL, &q->a.incremental },
+		{ "compress", ARG_STRING, &q->codec },
+		{ "level", ARG_NUMBER, &q->level },
+		{ "uncooperative", ARG_BOOL, &q->a.uncooperative },
+		{ "full", ARG_BOOL, &q->a.full },
+		{ "key_file", ARG_STRING, &q->key_file },
+		{ "passphrase_file", ARG_STRING, &q->passphrase_file },
+		{ "encrypt_metadata", ARG_BOOL, &q->a.hide_metadata },
+		{ "leave_out", ARG_ARRAY, &q->leave_out },
+	};
+	int r = take_args(call, arg, ARRAY_SIZE(arg));
+
+	r = r ?: parse_codec(call, q->codec, &q->a.codec);
+	return r ?: take_ranges(call, q->leave_out, &q->a);
+}
+
+static int check_image_args(struct call *call, enum sleep_verb verb, const struct image_request *q)
+{
+	if (!q->a.image || *q->a.image != '/')
+		return err_set(&call->err, -EINVAL, "image: an absolute path is wanted");
+	if (q->a.paused && verb != SLEEP_SAVE)
+		return err_set(&call->err, -EINVAL, "unknown key \"stay\"");
+	if ((q->a.incremental || q->a.uncooperative || q->a.full) && verb != SLEEP_CHECKPOINT)
+		return err_set(&call->err, -EINVAL, "only a checkpoint can be incremental or uncooperative");
+	if (q->a.hide_metadata && !q->key_file && !q->passphrase_file)
+		return err_set(&call->err, -EINVAL, "encrypt_metadata: with which key?");
+	return 0;
+}
+
+/* Only its path comes by the socket: no buffer of a library ever has the key. */
+static int read_key(struct call *call, const struct image_request *q, struct image_key **ret)
+{
+	const char *path = q->key_file ?: q->passphrase_file;
+
+	if (q->key_file && q->passphrase_file)
+		return err_set(&call->err, -EINVAL, "key_file or passphrase_file, not both");
+	if (path && *path != '/')
+		return err_set(&call->err, -EINVAL, "key_file, passphrase_file: an absolute path is wanted");
+	return path ? image_key_read(q->key_file ? IMAGE_KEY_FILE : IMAGE_KEY_PASSPHRASE, path, ret, &call->err) : 0;
+}
+
 static int to_image(struct call *call, enum sleep_verb verb)
 {
-	struct sleep_args a = { .codec = IMAGE_CODEC_ZSTD };
-	const char *codec = NULL;
-	uint32_t level = 0;
-	const struct arg arg[] = {
-		{ "image", ARG_STRING, &a.image },
-		{ "replace", ARG_BOOL, &a.replace },
-		{ "timeout_s", ARG_NUMBER, &a.timeout_s },
-		{ "fail_at", ARG_STRING, &a.fail_at },
-		{ "stay", ARG_BOOL, &a.paused },
-		{ "incremental", ARG_BOOL, &a.incremental },
-		{ "compress", ARG_STRING, &codec },
-		{ "level", ARG_NUMBER, &level },
-		{ "uncooperative", ARG_BOOL, &a.uncooperative },
-		{ "full", ARG_BOOL, &a.full },
-	};
-	int r = take_args(call, arg, ARRAY_SIZE(arg)) ?: parse_codec(call, codec, &a.codec);
+	_cleanup_(image_key_freep) struct image_key *key = NULL;
+	struct image_request q = { .a = { .codec = IMAGE_CODEC_ZSTD } };
+	int r = take_image_args(call, &q);
 
-	if (r < 0)
-		return r;
-	a.level = (int)MIN(level, 19u) ?: 1;
-	if (!a.image || *a.image != '/')
-		return err_set(&call->err, -EINVAL, "image: an absolute path is wanted");
-	if (a.paused && verb != SLEEP_SAVE)
-		return err_set(&call->err, -EINVAL, "unknown key \"stay\"");
-	if ((a.incremental || a.uncooperative || a.full) && verb != SLEEP_CHECKPOINT)
-		return err_set(&call->err, -EINVAL, "only a checkpoint can be incremental or uncooperative");
-	return start(call, verb, &a);
+	r = r ?: check_image_args(call, verb, &q);
+	r = r ?: read_key(call, &q, &key);
+	q.a.level = (int)MIN(q.level, 19u) ?: 1;
+	q.a.key = key;
+	return r ?: start(call, verb, &q.a);
 }
 
 static int do_checkpoint(struct call *call)

@@ -14,6 +14,7 @@ enum exit_code { /* documented in nidra(1) */
 		 EXIT_OK = 0,
 		 EXIT_FAILED = 1,
 		 EXIT_USAGE = 2,
+		 EXIT_KEY = 3,		 /* an image is encrypted, and its key is missing or another one */
 		 EXIT_GUEST_REBOOT = 10, /* `run`: how the guest ended */
 		 EXIT_GUEST_CRASH = 11,
 		 EXIT_GUEST_FAILED = 12,
@@ -28,13 +29,13 @@ int usage(const char *fmt, ...) _printf_(1, 2);
 
 /* ---- options.c: flags as the verbs take them ---- */
 
-enum flag_type { FLAG_BOOL, FLAG_STRING, FLAG_NUMBER };
+enum flag_type { FLAG_BOOL, FLAG_STRING, FLAG_NUMBER, FLAG_LIST };
 
 struct flag {
 	const char *name; /* "memory" for --memory */
 	char letter;	  /* 'm' for -m; 0: none */
 	enum flag_type type;
-	void *ret; /* bool *, const char **, uint32_t * */
+	void *ret; /* bool *, const char **, uint32_t *, json_t ** (an array of strings; NULL without any) */
 };
 
 /*
@@ -75,9 +76,6 @@ int checkpoint_periodically(const char *name, const char *folder, const char *ev
 
 /* cmd_run.c: starts a monitor and follows its first operation. A machine that cannot come to be leaves no trace. */
 int spawn_and_follow(const char *name, const char *const *args, const struct job_options *o);
-/* The name of the machine in @image, allocated; NULL: it was said why. */
-char *image_name(const char *image);
-
 /* For a monitor's --config beside --restore: this name and a new uuid. Allocated. */
 char *new_identity(const char *name);
 

@@ -43,12 +43,11 @@ static uint64_t parse_period(const char *text)
 static bool begins_chain(const char *path)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
-	struct image_stats s;
+	const void *body;
+	size_t len;
 
-	if (image_reader_open(path, &r, NULL) < 0)
-		return false;
-	image_reader_stats(r, &s);
-	return s.files == 1;
+	return image_reader_look(path, &r, NULL) == 0 &&
+	       image_reader_record(r, IMAGE_REC_PARENT, 0, &body, &len) == -ENOENT;
 }
 
 /* The oldest chain goes when the others have enough. Names sort by age. */

@@ -11,6 +11,7 @@
 #include "api/paths.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/key.h"
 
 #define NUMBERS_MAX 100000 /* of names that are tried */
 
@@ -18,6 +19,7 @@ struct fork_flags {
 	uint32_t n, timeout;
 	const char *prefix, *fail_at;
 	bool json;
+	struct key_flags key;
 	struct job_options job;
 };
 
@@ -62,17 +64,27 @@ static int fork_machine(const char *name, json_t *names, const struct fork_flags
 }
 
 /* Every machine of an image is a new one, the first as the others. */
-static int fork_image(const char *image, json_t *names, const struct fork_flags *f)
+static int fork_image(const char *image, struct image_key *key, json_t *names, const struct fork_flags *f)
 {
 	const char *first = json_string_value(json_array_get(names, 0));
 	_cleanup_free_ char *identity = new_identity(first);
-	const char *args[] = { "--restore", image, "--config", identity, "--paused", "--eager", NULL };
+	const char *args[] = {
+		"--restore", image, "--config", identity, "--paused", "--eager", NULL, NULL, NULL
+	}; /* and the key */
+	struct key_loan loan;
 	json_auto_t *others = json_copy(names);
 	struct err err = { 0 };
 	int r;
 
 	if (!identity)
 		return fail("fork: %s", strerror(ENOMEM));
+	r = key_lend(key, &loan);
+	if (r != EXIT_OK)
+		return r;
+	if (key) {
+		args[6] = loan.is_passphrase ? "--passphrase-file" : "--key-file";
+		args[7] = loan.path;
+	}
 	r = spawn_and_follow(first, args, &f->job);
 	json_array_remove(others, 0);
 	if (r == EXIT_OK && json_array_size(others)) {
@@ -87,6 +99,7 @@ static int fork_image(const char *image, json_t *names, const struct fork_flags 
 
 static int fork_either(const char *what, const struct fork_flags *f)
 {
+	_cleanup_(image_key_freep) struct image_key *key = NULL;
 	_cleanup_free_ char *of_image = NULL;
 	json_auto_t *names = NULL;
 	const char *prefix = f->prefix;
@@ -96,13 +109,16 @@ static int fork_either(const char *what, const struct fork_flags *f)
 
 	if (!live && !realpath(what, real))
 		return fail("there is no machine and no image named %s", what);
+	r = live ? EXIT_OK : key_take(&f->key, false, &key);
+	if (r != EXIT_OK)
+		return r;
 	if (!live && !prefix) {
-		of_image = image_name(real);
+		of_image = image_name(real, key, &r);
 		if (!of_image)
-			return EXIT_FAILED;
+			return r;
 	}
 	names = free_names(prefix ?: of_image ?: what, f->n);
-	r = live ? fork_machine(what, names, f) : fork_image(real, names, f);
+	r = live ? fork_machine(what, names, f) : fork_image(real, key, names, f);
 	return r == EXIT_OK ? print_names(names, f) : r;
 }
 
@@ -110,9 +126,13 @@ int cmd_fork(int argc, char **argv)
 {
 	struct fork_flags f = { .n = 1 };
 	const struct flag flags[] = {
-		{ "number", 'n', FLAG_NUMBER, &f.n },	     { "name", 0, FLAG_STRING, &f.prefix },
-		{ "timeout", 't', FLAG_NUMBER, &f.timeout }, { "fail-at", 0, FLAG_STRING, &f.fail_at },
-		{ "json", 0, FLAG_BOOL, &f.json },	     { "print-stats", 0, FLAG_BOOL, &f.job.print_stats }
+		{ "number", 'n', FLAG_NUMBER, &f.n },
+		{ "name", 0, FLAG_STRING, &f.prefix },
+		{ "timeout", 't', FLAG_NUMBER, &f.timeout },
+		{ "fail-at", 0, FLAG_STRING, &f.fail_at },
+		{ "json", 0, FLAG_BOOL, &f.json },
+		{ "print-stats", 0, FLAG_BOOL, &f.job.print_stats },
+		KEY_FLAGS(&f.key),
 	};
 	int n;
 

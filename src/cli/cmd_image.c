@@ -5,11 +5,12 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/key.h"
 #include "image/image.h"
 
-static const char *const record_names[] = { "?",	"METADATA", "MACHINE",	   "VCPU", "XEN",
-					    "XENSTORE", "REGIONS",  "EXTENTS (1)", "END",  "EXTENTS",
-					    "MAP",	"PARENT",   "STANDS_FOR" };
+static const char *const record_names[] = { "?",	"METADATA", "MACHINE",	   "VCPU",  "XEN",
+					    "XENSTORE", "REGIONS",  "EXTENTS (1)", "END",   "EXTENTS",
+					    "MAP",	"PARENT",   "STANDS_FOR",  "CRYPT", "MAC" };
 
 static json_t *metadata(struct image_reader *r)
 {
@@ -32,7 +33,7 @@ static json_t *records(struct image_reader *r)
 	return a;
 }
 
-static void print_info(const char *path, struct image_reader *r, json_t *meta, const struct image_stats *s)
+static void print_metadata(json_t *meta)
 {
 	json_t *config = json_object_get(meta, "config"), *guest = json_object_get(meta, "guest");
 	time_t when = (time_t)(json_integer_value(json_object_get(meta, "time_ns")) / 1000000000);
@@ -41,7 +42,6 @@ static void print_info(const char *path, struct image_reader *r, json_t *meta, c
 
 	localtime_r(&when, &tm);
 	strftime(text, sizeof(text), "%F %T", &tm);
-	printf("image        %s, format %u\n", path, s->version);
 	printf("machine      %s (%s)\n", json_string_value(json_object_get(config, "name")),
 	       json_string_value(json_object_get(config, "uuid")));
 	printf("made         %s by %s, nidra %s\n", text, json_string_value(json_object_get(meta, "made_by")),
@@ -51,6 +51,20 @@ static void print_info(const char *path, struct image_reader *r, json_t *meta, c
 	       (int64_t)json_integer_value(json_object_get(config, "memory_mib")),
 	       (double)json_integer_value(json_object_get(guest, "system_time_ns")) / 1e9,
 	       (int64_t)json_integer_value(json_object_get(guest, "wakes")));
+}
+
+static void print_info(const char *path, struct image_reader *r, json_t *meta, const struct image_stats *s)
+{
+	printf("image        %s, format %u\n", path, s->version);
+	if (s->encrypted)
+		printf("encrypted    with a %s\n", s->passphrase ? "passphrase" : "key");
+	if (json_object_get(meta, "config"))
+		print_metadata(meta);
+	if (s->locked) {
+		printf("file         %.1f MiB; nothing of this was checked without the key\n",
+		       (double)s->file_bytes / (1 << 20));
+		return;
+	}
 	printf("file         %.1f MiB: %.1f MiB of memory in %" PRIu64 " extents; %.1f MiB are zero\n",
 	       (double)s->file_bytes / (1 << 20), (double)s->memory_bytes / (1 << 20), s->extents,
 	       (double)s->zero_bytes / (1 << 20));
@@ -68,6 +82,20 @@ static json_t *parents(const struct image_reader *r)
 	return a;
 }
 
+static json_t *json_of_file(const struct image_reader *r, const struct image_stats *s)
+{
+	json_t *o = json_pack("{s:i, s:I, s:b}", "format", (int)s->version, "bytes", (json_int_t)s->file_bytes,
+			      "encrypted", s->encrypted);
+
+	if (!s->locked)
+		json_object_update_new(o,
+				       json_pack("{s:I, s:I, s:I, s:I, s:o}", "memory_bytes",
+						 (json_int_t)s->memory_bytes, "zero_bytes", (json_int_t)s->zero_bytes,
+						 "equal_bytes", (json_int_t)image_reader_equal_bytes(r), "extents",
+						 (json_int_t)s->extents, "parents", parents(r)));
+	return o;
+}
+
 static int info(const char *path, struct image_reader *r, bool json)
 {
 	json_auto_t *meta = metadata(r);
@@ -78,12 +106,7 @@ static int info(const char *path, struct image_reader *r, bool json)
 		print_info(path, r, meta, &s);
 		return EXIT_OK;
 	}
-	json_object_set_new(meta, "file",
-			    json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:o}", "format", (int)s.version, "bytes",
-				      (json_int_t)s.file_bytes, "memory_bytes", (json_int_t)s.memory_bytes,
-				      "zero_bytes", (json_int_t)s.zero_bytes, "equal_bytes",
-				      (json_int_t)image_reader_equal_bytes(r), "extents", (json_int_t)s.extents,
-				      "parents", parents(r)));
+	json_object_set_new(meta, "file", json_of_file(r, &s));
 	json_object_set_new(meta, "records", records(r));
 	json_dumpf(meta, stdout, JSON_INDENT(2));
 	puts("");
@@ -114,6 +137,7 @@ static void end_bar(void)
 struct image_args {
 	bool json, cascade, elf_core;
 	const char *out;
+	struct image_key *key;
 };
 
 static int do_info(const char *path, const struct image_args *a)
@@ -121,7 +145,11 @@ static int do_info(const char *path, const struct image_args *a)
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	struct err err = { 0 };
 
-	return image_reader_open(path, &r, &err) < 0 ? fail("%s", err.msg) : info(path, r, a->json);
+	int e = image_reader_open_key(path, a->key, &r, &err);
+
+	if (e == -ENOKEY) /* something can be seen without */
+		e = image_reader_look(path, &r, &err);
+	return e < 0 ? fail_of(&err) : info(path, r, a->json);
 }
 
 static int do_verify(const char *path, const struct image_args *a)
@@ -129,20 +157,19 @@ static int do_verify(const char *path, const struct image_args *a)
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	struct image_progress progress = bar("verify");
 	struct err err = { 0 };
-	int e = image_reader_open(path, &r, &err);
+	int e = image_reader_open_key(path, a->key, &r, &err);
 
-	(void)a;
 	e = e ?: image_reader_verify(r, &progress, &err);
 	end_bar();
 	if (e < 0)
-		return fail("%s", err.msg);
+		return fail_of(&err);
 	printf("%s: whole\n", path);
 	return EXIT_OK;
 }
 
 static int do_compact(const char *path, const struct image_args *a)
 {
-	const struct image_options options = { .codec = IMAGE_CODEC_ZSTD, .level = 1 };
+	const struct image_options options = { .codec = IMAGE_CODEC_ZSTD, .level = 1, .key = a->key };
 	struct image_progress progress = bar("compact");
 	struct image_stats stats;
 	struct err err = { 0 };
@@ -150,7 +177,7 @@ static int do_compact(const char *path, const struct image_args *a)
 
 	end_bar();
 	if (e < 0)
-		return fail("%s", err.msg);
+		return fail_of(&err);
 	printf("%s: one file of %.1f MiB\n", a->out ?: path, (double)stats.file_bytes / (1 << 20));
 	return EXIT_OK;
 }
@@ -163,9 +190,9 @@ static int do_export(const char *path, const struct image_args *a)
 
 	if (!a->elf_core || !a->out)
 		return usage("image export: --elf-core and -o FILE are wanted");
-	e = image_export_core(path, NULL, a->out, &progress, &err);
+	e = image_export_core(path, a->key, a->out, &progress, &err);
 	end_bar();
-	return e < 0 ? fail("%s", err.msg) : EXIT_OK;
+	return e < 0 ? fail_of(&err) : EXIT_OK;
 }
 
 static int do_rm(const char *path, const struct image_args *a)
@@ -186,15 +213,22 @@ static const struct {
 
 int cmd_image(int argc, char **argv)
 {
+	_cleanup_(image_key_freep) struct image_key *key = NULL;
+	struct key_flags key_flags = { 0 };
 	struct image_args a = { 0 };
 	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &a.json },
 				      { "cascade", 0, FLAG_BOOL, &a.cascade },
 				      { "elf-core", 0, FLAG_BOOL, &a.elf_core },
-				      { "output", 'o', FLAG_STRING, &a.out } };
+				      { "output", 'o', FLAG_STRING, &a.out },
+				      KEY_FLAGS(&key_flags) };
 	int n, r = EXIT_OK;
 
 	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
 		return EXIT_USAGE;
+	r = key_take(&key_flags, false, &key);
+	if (r != EXIT_OK)
+		return r;
+	a.key = key;
 	for (size_t i = 0; i < ARRAY_SIZE(actions) && n >= 2; i++) {
 		if (strcmp(argv[1], actions[i].name))
 			continue;

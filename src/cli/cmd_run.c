@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/key.h"
 #include "cli/xlcfg.h"
 #include "image/image.h"
 
@@ -236,7 +237,22 @@ int cmd_create(int argc, char **argv)
 
 /* ---- restore ---- */
 
-char *image_name(const char *image)
+/* As much as is needed: the monitor checks it all. */
+static int open_for_name(const char *image, struct image_key *key, struct image_reader **ret, struct err *err)
+{
+	int r = image_reader_look(image, ret, err);
+	const void *body;
+	size_t len;
+
+	if (r < 0)
+		return r;
+	if (image_reader_record(*ret, IMAGE_REC_METADATA, 0, &body, &len) == 0)
+		return 0;
+	image_reader_free(take_ptr(*ret));
+	return image_reader_open_key(image, key, ret, err);
+}
+
+char *image_name(const char *image, struct image_key *key, int *ret_code)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	json_auto_t *o = NULL;
@@ -245,8 +261,9 @@ char *image_name(const char *image)
 	struct err err = { 0 };
 	size_t len;
 
-	if (image_reader_look(image, &r, &err) < 0) {
-		fail("%s", err.msg);
+	*ret_code = EXIT_FAILED;
+	if (open_for_name(image, key, &r, &err) < 0) {
+		*ret_code = fail_of(&err);
 		return NULL;
 	}
 	if (image_reader_record(r, IMAGE_REC_METADATA, 0, &body, &len) == 0) {
@@ -274,62 +291,86 @@ char *new_identity(const char *name)
 	return identity_json(name, "new", 0);
 }
 
+struct restore_flags {
+	bool paused, transparent, console, eager;
+	const char *name, *fail_at, *uuid;
+	uint32_t domid;
+	struct key_flags key;
+	struct job_options job;
+};
+
+static int parse_restore(int argc, char **argv, struct restore_flags *f, int *ret_n)
+{
+	const struct flag flags[] = {
+		{ "name", 'n', FLAG_STRING, &f->name },
+		{ "uuid", 0, FLAG_STRING, &f->uuid },
+		{ "domid", 0, FLAG_NUMBER, &f->domid },
+		{ "paused", 'p', FLAG_BOOL, &f->paused },
+		{ "transparent", 't', FLAG_BOOL, &f->transparent },
+		{ "console", 'c', FLAG_BOOL, &f->console },
+		{ "eager", 'e', FLAG_BOOL, &f->eager },
+		{ "json", 0, FLAG_BOOL, &f->job.json },
+		{ "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
+		{ "fail-at", 0, FLAG_STRING, &f->fail_at },
+		KEY_FLAGS(&f->key),
+	};
+
+	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
+}
+
+static int restore(const char *image, const char *name, const struct restore_flags *f, const struct key_loan *key)
+{
+	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid);
+	const char *args[13] = { "--restore", image, "--config", identity ?: "{}" };
+	int r, a = 4;
+
+	if (f->eager)
+		args[a++] = "--eager";
+	if (f->transparent)
+		args[a++] = "--transparent";
+	if (f->paused)
+		args[a++] = "--paused";
+	if (f->fail_at) {
+		args[a++] = "--fail-at";
+		args[a++] = f->fail_at;
+	}
+	if (*key->path) {
+		args[a++] = key->is_passphrase ? "--passphrase-file" : "--key-file";
+		args[a++] = key->path;
+	}
+	args[a] = NULL;
+	r = spawn_and_follow(name, args, &f->job);
+	if (r != EXIT_OK)
+		return r;
+	if (f->console)
+		return attach_and_go(name, false, true);
+	if (!f->job.json)
+		puts(name);
+	return EXIT_OK;
+}
+
 int cmd_restore(int argc, char **argv)
 {
-	bool paused = false, transparent = false, console = false, eager = false;
-	struct job_options o = { 0 };
-	const char *name = NULL, *args[11], *fail_at = NULL, *uuid = NULL;
-	uint32_t domid = 0;
-	const struct flag flags[] = {
-		{ "name", 'n', FLAG_STRING, &name },
-		{ "uuid", 0, FLAG_STRING, &uuid },
-		{ "domid", 0, FLAG_NUMBER, &domid },
-		{ "paused", 'p', FLAG_BOOL, &paused },
-		{ "transparent", 't', FLAG_BOOL, &transparent },
-		{ "console", 'c', FLAG_BOOL, &console },
-		{ "eager", 'e', FLAG_BOOL, &eager },
-		{ "json", 0, FLAG_BOOL, &o.json },
-		{ "print-stats", 0, FLAG_BOOL, &o.print_stats },
-		{ "fail-at", 0, FLAG_STRING, &fail_at },
-	};
-	_cleanup_free_ char *from_image = NULL, *identity = NULL;
+	_cleanup_(image_key_freep) struct image_key *key = NULL;
+	_cleanup_free_ char *from_image = NULL;
+	struct restore_flags f = { 0 };
+	struct key_loan loan;
 	char real[PATH_MAX];
-	int n, r, a = 0;
+	int n, r;
 
-	if (parse_flags(argc, argv, flags, ARRAY_SIZE(flags), &n) < 0)
+	if (parse_restore(argc, argv, &f, &n) < 0)
 		return EXIT_USAGE;
 	if (n != 1)
 		return usage("restore: which IMAGE?");
 	if (!realpath(argv[1], real))
 		return fail("%s: %s", argv[1], strerror(errno));
-	if (!name) {
-		from_image = image_name(real);
-		if (!from_image)
-			return EXIT_FAILED;
-		name = from_image;
-	}
-	identity = identity_json(name, uuid, domid);
-	args[a++] = "--restore";
-	args[a++] = real;
-	args[a++] = "--config";
-	args[a++] = identity ?: "{}";
-	if (eager)
-		args[a++] = "--eager";
-	if (transparent)
-		args[a++] = "--transparent";
-	if (paused)
-		args[a++] = "--paused";
-	if (fail_at) {
-		args[a++] = "--fail-at";
-		args[a++] = fail_at;
-	}
-	args[a] = NULL;
-	r = spawn_and_follow(name, args, &o);
+	r = key_take(&f.key, false, &key) ?: key_lend(key, &loan);
 	if (r != EXIT_OK)
 		return r;
-	if (console)
-		return attach_and_go(name, false, true);
-	if (!o.json)
-		puts(name);
-	return EXIT_OK;
+	if (!f.name) {
+		from_image = image_name(real, key, &r);
+		if (!from_image)
+			return r;
+	}
+	return restore(real, f.name ?: from_image, &f, &loan);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/key.h"
 
 #define BAR 24
 
@@ -144,8 +145,13 @@ static int report(struct follow *f, const struct job_options *o)
 			made ? "" : "; the machine is as it was: ", made ? "" : f->name);
 		return EXIT_CANCELLED;
 	}
-	if (error)
-		return fail("%s: %s", f->name, json_string_value(json_object_get(error, "message")));
+	if (error) {
+		struct err err = { .code = -(int)json_integer_value(json_object_get(error, "code")) };
+
+		snprintf(err.msg, sizeof(err.msg), "%s: %s", f->name,
+			 json_string_value(json_object_get(error, "message")));
+		return fail_of(&err);
+	}
 	return fail("%s: its monitor went away in the middle of the operation", f->name);
 }
 

@@ -20,6 +20,11 @@ static int take(const struct flag *f, const char *verb)
 	case FLAG_STRING:
 		*(const char **)f->ret = optarg;
 		return 0;
+	case FLAG_LIST:
+		if (!*(json_t **)f->ret)
+			*(json_t **)f->ret = json_array();
+		json_array_append_new(*(json_t **)f->ret, json_string(optarg));
+		return 0;
 	default:
 		n = strtoul(optarg, &end, 10);
 		if (*optarg < '0' || *optarg > '9' || *end || n > INT_MAX) {

@@ -335,6 +335,7 @@ void image_reader_stats(const struct image_reader *r, struct image_stats *ret)
 				     .files = r->files,
 				     .version = r->file[0]->version,
 				     .encrypted = crypt,
+				     .locked = image_file_locked(r->file[0]),
 				     .passphrase = crypt && crypt->kdf != IMAGE_KDF_NONE,
 				     .id = r->file[0]->id };
 }

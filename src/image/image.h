@@ -43,6 +43,7 @@ struct image_stats {
 	uint64_t files;	       /* with its parents */
 	uint32_t version;
 	bool encrypted, passphrase; /* the latter: its key is one */
+	bool locked;		    /* encrypted, and looked at without the key: memory is not known */
 	struct image_digest id;
 };
 
@@ -98,6 +99,12 @@ int image_writer_record(struct image_writer *w, uint32_t type, uint32_t instance
 			size_t len, struct err *err);
 /* Which memory there is. Once, and first. */
 int image_writer_regions(struct image_writer *w, const struct image_region *region, size_t n, struct err *err);
+
+/*
+ * These pages of one region are not written, and are zero in the image, whatever its parent has; also those that
+ * were written before. After the regions, any number of times.
+ */
+int image_writer_leave_out(struct image_writer *w, uint64_t gpa, uint64_t bytes, struct err *err);
 
 /* Where pages are read from; NULL: the regions. */
 struct image_source {

@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/pageset.h"
 #include "image/codec.h"
+#include "image/reader.h"
 #include "image/writer.h"
 
 #define PAGE	    ((uint64_t)IMAGE_ALIGN)
@@ -182,6 +183,11 @@ static void read_page(const struct pass *p, const struct image_region *g, uint64
 		memcpy(dst, g->hva + (page * PAGE - g->fd_offset), PAGE);
 }
 
+static bool is_left_out(const struct image_writer *w, uint64_t page)
+{
+	return w->left_out && pageset_has(w->left_out, page);
+}
+
 static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *err)
 {
 	struct pass *p = arg;
@@ -195,8 +201,10 @@ static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *er
 	page = g->fd_offset / PAGE + (number - p->first_chunk[g - p->w->region]) * CHUNK_PAGES;
 	end = MIN(page + CHUNK_PAGES, (g->fd_offset + g->bytes) / PAGE);
 	while (r == 0 && (page = pageset_next(p->set, page, end)) < end) {
-		read_page(p, g, page, b->raw + b->n * PAGE);
-		r = take_page(p->w, b, page, err);
+		if (!is_left_out(p->w, page)) {
+			read_page(p, g, page, b->raw + b->n * PAGE);
+			r = take_page(p->w, b, page, err);
+		}
 		page++;
 		pages++;
 	}
@@ -248,6 +256,21 @@ int image_writer_regions(struct image_writer *w, const struct image_region *regi
 	return w->place && w->share ? 0 : err_errno(err, -ENOMEM, "index of %s", w->path);
 }
 
+int image_writer_leave_out(struct image_writer *w, uint64_t gpa, uint64_t bytes, struct err *err)
+{
+	const struct image_region *g = image_region_at(w->region, w->regions, gpa);
+
+	if (!g || gpa % PAGE || bytes % PAGE || bytes > g->bytes - (gpa - g->gpa))
+		return err_set(err, -EINVAL, "%s: 0x%" PRIx64 "+0x%" PRIx64 " is no memory that could be left out",
+			       w->path, gpa, bytes);
+	if (!w->left_out)
+		w->left_out = pageset_new(w->pages);
+	if (!w->left_out)
+		return err_errno(err, -ENOMEM, "index of %s", w->path);
+	pageset_add(w->left_out, (g->fd_offset + (gpa - g->gpa)) / PAGE, bytes / PAGE);
+	return 0;
+}
+
 struct pageset *image_pages_in_use(const struct image_region *region, size_t n)
 {
 	struct pageset *set;
@@ -297,7 +320,8 @@ static void map_region(struct image_writer *w, const struct image_region *g, str
 	struct image_run run = { 0 };
 
 	for (uint64_t i = 0; i < g->bytes / PAGE; i++) {
-		image_place place = w->place[g->fd_offset / PAGE + i];
+		uint64_t page = g->fd_offset / PAGE + i;
+		image_place place = is_left_out(w, page) ? PLACE_ZERO : w->place[page];
 
 		if (place == PLACE_ZERO && !w->parent)
 			place = PLACE_NONE;

@@ -28,6 +28,7 @@ void image_writer_free(struct image_writer *w)
 	bytes_writer_fini(&w->records);
 	bytes_writer_fini(&w->digests);
 	free(w->extent);
+	free(w->left_out);
 	free(w->place);
 	image_share_free(w->share);
 	image_crypt_free(w->crypt);

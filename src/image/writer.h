@@ -4,6 +4,7 @@
 #define NIDRA_IMAGE_WRITER_H
 
 #include "base/bytes.h"
+#include "base/pageset.h"
 #include "image/crypt.h"
 #include "image/internal.h"
 #include "image/share.h"
@@ -33,6 +34,7 @@ struct image_writer {
 
 	struct image_region region[IMAGE_REGIONS_MAX]; /* by rising gpa */
 	size_t regions;
+	struct pageset *left_out;  /* NULL: nothing; owned */
 	image_place *place;	   /* of each page by its number; owned */
 	struct image_share *share; /* owned */
 	uint64_t pages;		   /* numbers that there are */

@@ -38,6 +38,8 @@ struct monitor {
 
 	sd_event *loop;
 	int lock_fd, domid_fd, wake_fd, ready_fd;
+	const char *key_path; /* of the image that is restored */
+	enum image_key_kind key_kind;
 	struct sleep_fork fork; /* of which this machine is one */
 	bool is_fork;
 	char *working_sets;
@@ -297,8 +299,14 @@ static int setup(struct monitor *m, struct err *err)
 		return r;
 	m->working_sets = path_state(NULL, ".working-sets");
 	m->first.working_sets = m->working_sets;
+	if (m->key_path)
+		r = image_key_read(m->key_kind, m->key_path, &m->first.key, err);
+	if (r < 0)
+		return r;
 	detach(m); /* before the first operation: it may log as soon as it has started */
-	return sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
+	r = sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
+	image_key_free(take_ptr(m->first.key));
+	return r;
 }
 
 /* ---- start ---- */
@@ -333,6 +341,8 @@ static const struct option options[] = {
 	{ "ready-fd", required_argument, NULL, 'f' },
 	{ "probe", no_argument, NULL, 'P' },
 	{ "fail-at", required_argument, NULL, 'x' },
+	{ "key-file", required_argument, NULL, 'k' },
+	{ "passphrase-file", required_argument, NULL, 'K' },
 	{ "fork", required_argument, NULL, 'F' },
 	{ NULL, 0, NULL, 0 },
 };
@@ -379,6 +389,11 @@ static int read_options(struct monitor *m, int argc, char **argv)
 			break;
 		case 'x':
 			m->first.fail_at = optarg;
+			break;
+		case 'k':
+		case 'K':
+			m->key_path = optarg;
+			m->key_kind = c == 'k' ? IMAGE_KEY_FILE : IMAGE_KEY_PASSPHRASE;
 			break;
 		case 'P':
 			return print_probe();

@@ -25,10 +25,14 @@ int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 	struct sleep_op *op = arg;
 	struct sleep_base *base = sleeper_base(op->sleeper);
 	struct image_options options = { .replace = op->args.replace,
+					 .key = op->args.key,
+					 .hide_metadata = op->args.hide_metadata,
 					 .codec = op->args.codec,
 					 .level = op->args.level };
 
 	(void)run;
+	if (sleep_leave_out_check(op, err) < 0)
+		return err->code;
 	op->child = op->args.incremental && !op->args.full && base->image;
 	if (op->child) {
 		options.parent = base->image;
@@ -116,6 +120,8 @@ int sleep_capture_enter(struct pm_run *run, void *arg, struct err *err)
 
 	/* Output that the guest has written must not get lost with its ring. */
 	console_drain(guest_console(op->guest));
+	if (op->verb != SLEEP_FORK)
+		sleep_leave_out_ask(op);
 	r = r ?: capture_metadata(op, err);
 	r = r ?: capture_machine(op, err);
 	r = r ?: capture_vcpus(op, err);
@@ -142,6 +148,7 @@ int sleep_memory_enter(struct pm_run *run, void *arg, struct err *err)
 	int r = in_use ? 0 : err_errno(err, -ENOMEM, "memory");
 
 	r = r ?: image_writer_regions(op->writer, region, n, err);
+	r = r ?: sleep_leave_out(op, err);
 	return r ?: image_writer_pages(op->writer, in_use, NULL, &progress, err);
 }
 

@@ -31,10 +31,12 @@ struct sleep_op {
 	/* the image */
 	struct image_writer *writer;
 	struct image_reader *reader;
-	bool reader_lent;	      /* the guest's pager has it */
-	bool child;		      /* the image has a parent: the base's */
-	struct image_digest image_id; /* once sealed */
-	struct live *live;	      /* live.c */
+	bool reader_lent;				   /* the guest's pager has it */
+	bool child;					   /* the image has a parent: the base's */
+	struct image_digest image_id;			   /* once sealed */
+	struct live *live;				   /* live.c */
+	struct sleep_range guests_range[SLEEP_RANGES_MAX]; /* what the guest leaves out, as it says at the moment */
+	size_t guests_ranges;
 
 	int state_fd, base_fd; /* FORK: what the clones get; -1: nothing (yet) */
 };
@@ -147,6 +149,18 @@ void sleep_fork_fini(struct sleep_op *op);
 /* Takes @image (NULL: no memory). False: there is no base now, for want of memory. */
 bool sleep_base_set(struct sleep_base *b, char *image, const struct image_digest *id, uint64_t pages);
 void sleep_base_fini(struct sleep_base *b);
+
+/* leave_out.c: memory that is not written, because the operator or the guest says so */
+/* "GFN COUNT GFN COUNT ...": how many there are; -EINVAL: it makes no sense, or there are more than @max. */
+int sleep_ranges_parse(const char *text, struct sleep_range *ret, size_t max);
+/* The operator's ranges are RAM. */
+int sleep_leave_out_check(const struct sleep_op *op, struct err *err);
+/* The guest's ranges; nothing if they make no sense. */
+void sleep_leave_out_ask(struct sleep_op *op);
+/* Tells the writer of all that are known so far. */
+int sleep_leave_out(struct sleep_op *op, struct err *err);
+/* They are not in the image, but in memory: the next child may want them. */
+void sleep_leave_out_owe(const struct sleep_op *op, struct pageset *since);
 
 /* metadata.c */
 char *sleep_metadata(const struct sleep_op *op); /* JSON, allocated; NULL: no memory */

@@ -143,6 +143,7 @@ static int first_set(struct sleep_op *op, struct err *err)
 	struct pageset *in_use;
 	int r = op->verb == SLEEP_FORK ? 0 : image_writer_regions(op->writer, region, n, err);
 
+	r = r ?: op->verb == SLEEP_FORK ? 0 : sleep_leave_out(op, err);
 	r = r ?: collect(l, err);
 	if (r < 0)
 		return r;
@@ -296,7 +297,7 @@ int sleep_write_enter(struct pm_run *run, void *arg, struct err *err)
 	struct sleep_op *op = arg;
 	struct image_source source = { .read = read_copy, .arg = op->live };
 
-	return write_left(run, op, &source, err);
+	return sleep_leave_out(op, err) ?: write_left(run, op, &source, err);
 }
 
 /* The next child is this image's. What changed since the moment is still in the log. */
@@ -309,6 +310,8 @@ int sleep_live_seal_enter(struct pm_run *run, void *arg, struct err *err)
 
 	if (r == 0 && op->args.incremental)
 		op->live->done = sleep_base_set(base, take_ptr(image), &op->image_id, op->live->changed->pages);
+	if (r == 0 && op->args.incremental && base->image)
+		sleep_leave_out_owe(op, base->since);
 	free(image);
 	if (r == 0)
 		sleep_live_free(op);

@@ -15,6 +15,22 @@
 #define NIDRA_VERSION "0"
 #endif
 
+static void put_ranges(json_t *list, const struct sleep_range *r, size_t n, const char *by)
+{
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:I, s:I, s:s}", "gpa", (json_int_t)r[i].gpa, "bytes",
+						      (json_int_t)r[i].bytes, "by", by));
+}
+
+static json_t *left_out(const struct sleep_op *op)
+{
+	json_t *list = json_array();
+
+	put_ranges(list, op->args.leave_out, op->args.leave_outs, "operator");
+	put_ranges(list, op->guests_range, op->guests_ranges, "guest");
+	return list;
+}
+
 char *sleep_metadata(const struct sleep_op *op)
 {
 	struct guest *g = op->guest;
@@ -34,6 +50,8 @@ char *sleep_metadata(const struct sleep_op *op)
 		      "system_time_ns", (json_int_t)info.running_ns, "memory_bytes", (json_int_t)info.memory_bytes,
 		      "vcpus_online", (int)info.vcpus_online, "wakes", (int)info.wakes, "transport", info.transport,
 		      "took_part", asked);
+	if (op->args.leave_outs || op->guests_ranges)
+		json_object_set_new(o, "left_out", left_out(op));
 	s = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	return s;

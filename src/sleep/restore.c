@@ -46,15 +46,31 @@ static void image_undo(struct pm_run *run, void *arg)
 	op->reader = NULL;
 }
 
+/* A parent is missing, or it is no image. What else is wrong shows only while this one can be read; which it is
+ * not where there has to be a key. */
+static int open_alone(struct sleep_op *op, struct err *err)
+{
+	struct image_stats stats;
+	int r = image_reader_look(op->args.image, &op->reader, err);
+
+	if (r < 0)
+		return r;
+	image_reader_stats(op->reader, &stats);
+	if (!op->args.key && !stats.encrypted)
+		return 0;
+	image_reader_free(take_ptr(op->reader));
+	*err = op->trouble;
+	return op->trouble.code;
+}
+
 static int open_reader(struct sleep_op *op, struct err *err)
 {
 	int fd;
 
-	if (!op->args.fork) {
-		fd = image_reader_open(op->args.image, &op->reader, &op->trouble);
-		/* A parent is missing, or it is no image. What else is wrong shows only while this one can be read. */
-		return fd < 0 && image_reader_look(op->args.image, &op->reader, err) < 0 ? err->code : 0;
-	}
+	if (!op->args.fork)
+		return image_reader_open_key(op->args.image, op->args.key, &op->reader, &op->trouble) < 0
+			       ? open_alone(op, err)
+			       : 0;
 	fd = fcntl(op->args.fork->state_fd, F_DUPFD_CLOEXEC, 3);
 	if (fd < 0)
 		return err_errno(err, -errno, "state of the fork");

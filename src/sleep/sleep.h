@@ -52,6 +52,12 @@ struct sleep_clones {
 	void *arg;
 };
 
+/* Of guest memory: whole pages of RAM. */
+struct sleep_range {
+	uint64_t gpa, bytes;
+};
+#define SLEEP_RANGES_MAX 64
+
 struct sleep_args {
 	const char *image;		   /* SAVE, CHECKPOINT, RESTORE: path */
 	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which name, uuid
@@ -68,10 +74,14 @@ struct sleep_args {
 					      next incremental one is this one's child */
 	bool full;			   /* CHECKPOINT, incremental: all memory; a chain begins here */
 	bool replace;			   /* SAVE, CHECKPOINT: an existing file may be replaced */
-	enum image_codec codec;		   /* SAVE, CHECKPOINT */
-	int level;			   /* of the codec; 0: its default */
-	uint32_t timeout_s;		   /* how long the guest may take to go to sleep; 0: 60 */
-	const char *fail_at;		   /* for tests: phase that fails on purpose */
+	struct image_key *key;		   /* SAVE, CHECKPOINT, RESTORE: of the image; NULL: it is not encrypted */
+	bool hide_metadata;		   /* SAVE, CHECKPOINT, with a key: metadata, too */
+	struct sleep_range leave_out[SLEEP_RANGES_MAX]; /* SAVE, CHECKPOINT: not written, zero after a restore */
+	size_t leave_outs;
+	enum image_codec codec; /* SAVE, CHECKPOINT */
+	int level;		/* of the codec; 0: its default */
+	uint32_t timeout_s;	/* how long the guest may take to go to sleep; 0: 60 */
+	const char *fail_at;	/* for tests: phase that fails on purpose */
 };
 
 struct sleep_observer {

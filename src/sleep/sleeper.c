@@ -36,6 +36,7 @@ struct start {
 	struct sleep_op op;
 	const struct pm_table *table;
 	uint64_t job;
+	struct image_key *key;
 	char *image, *working_sets, *fail_at;
 	struct sleep_fork fork; /* RESTORE from it: owned copies */
 };
@@ -188,6 +189,7 @@ static void start_free(struct start *st)
 	sleep_fork_fini(&st->op);
 	close_fdp(&st->fork.state_fd);
 	close_fdp(&st->fork.memory_fd);
+	image_key_free(st->key);
 	free(st->image);
 	free(st->working_sets);
 	free(st->fail_at);
@@ -292,6 +294,10 @@ static int make_start(struct sleeper *s, enum sleep_verb verb, const struct slee
 	st->image = a->image ? strdup(a->image) : NULL;
 	st->fail_at = a->fail_at ? strdup(a->fail_at) : NULL;
 	st->working_sets = a->working_sets ? strdup(a->working_sets) : NULL;
+	st->key = a->key ? image_key_copy(a->key) : NULL;
+	if (a->key && !st->key)
+		return err_errno(err, -ENOMEM, "key");
+	st->op.args.key = st->key;
 	st->op.args.image = st->image;
 	st->op.args.working_sets = st->working_sets;
 	st->op.args.fail_at = st->fail_at;

@@ -198,6 +198,13 @@ bool xen_control_can_suspend(struct xen_domain *d)
 	return value && !strcmp(value, "1");
 }
 
+char *xen_control_leave_out(struct xen_domain *d)
+{
+	SCOPED_LOCK(&d->lock);
+
+	return read_node(d, "data/leave-out");
+}
+
 int xen_control_set_can_suspend(struct xen_domain *d, struct err *err)
 {
 	SCOPED_LOCK(&d->lock);

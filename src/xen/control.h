@@ -27,6 +27,9 @@ bool xen_control_withdraw(struct xen_domain *d, const char *what);
 /* control/feature-suspend is "1": the kernel's watcher is up. */
 bool xen_control_can_suspend(struct xen_domain *d);
 
+/* data/leave-out: memory that images need not have, as the guest says. Allocated; NULL: it says nothing. */
+char *xen_control_leave_out(struct xen_domain *d);
+
 /* What a guest that woke from a sleep does not announce again. */
 int xen_control_set_can_suspend(struct xen_domain *d, struct err *err);
 

@@ -265,10 +265,10 @@ static void test_without_the_key_there_is_only_metadata(void **state)
 	for (int hidden = 0; hidden < 2; hidden++) {
 		const struct image_options o = { .key = key, .hide_metadata = hidden };
 		_cleanup_(image_reader_freep) struct image_reader *r = NULL;
-		size_t len;
 		struct err err = { 0 };
 		struct image_stats stats;
 		const void *body;
+		size_t len;
 
 		free(small_image(&o, &len));
 		assert_int_equal(image_reader_open(path, &r, &err), -ENOKEY);

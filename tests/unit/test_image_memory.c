@@ -502,6 +502,75 @@ static void test_a_page_that_is_as_it_was_takes_no_space(void **state)
 	memory_free(&m);
 }
 
+/* ---- left out ---- */
+
+static void leave_out(struct image_writer *w, uint64_t gpa, uint64_t pages)
+{
+	struct err err = { 0 };
+
+	assert_int_equal(image_writer_leave_out(w, gpa, pages * PAGE, &err), 0);
+}
+
+/* Before or after it was written, in an image or in its child, whatever the parent has. */
+static void test_memory_that_is_left_out_is_zero(void **state)
+{
+	_cleanup_free_ struct pageset *all = NULL, *some = pageset_new((LOW_BYTES + HIGH_BYTES) / PAGE);
+	char parent[128], child[128];
+	struct image_options o = { .parent = in_folder(parent, "parent") };
+	struct image_stats stats;
+	struct image_writer *w;
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	for (uint64_t i = 0; i < m.bytes / PAGE; i++)
+		put_number(&m, i, i);
+	all = image_pages_in_use(m.region, 2);
+	w = writer_of(parent, NULL, &m);
+	leave_out(w, 100 * PAGE, 50);
+	put(w, all);
+	leave_out(w, 4 * GIB, HIGH_BYTES / PAGE); /* all of a region */
+	seal(w, &stats);
+	memset(m.hva + 100 * PAGE, 0, 50 * PAGE);
+	memset(m.hva + LOW_BYTES, 0, HIGH_BYTES);
+	compare(parent, &m);
+	assert_int_equal(stats.memory_bytes, LOW_BYTES - 50 * PAGE);
+	assert_int_equal(stored_pages(parent), m.bytes / PAGE - 50); /* what was known before takes no space */
+
+	w = writer_of(in_folder(child, "child"), &o, &m);
+	pageset_add(some, 300, 10);
+	leave_out(w, 305 * PAGE, 100); /* written and not, all in the parent */
+	put(w, some);
+	leave_out(w, 700 * PAGE, 1);
+	seal(w, &stats);
+	memset(m.hva + 305 * PAGE, 0, 100 * PAGE);
+	memset(m.hva + 700 * PAGE, 0, PAGE);
+	compare(child, &m);
+	unlink(child);
+	unlink(parent);
+	memory_free(&m);
+}
+
+static void test_only_memory_can_be_left_out(void **state)
+{
+	static const uint64_t bad[][2] = { { 1, PAGE },		{ 0, 1 },
+					   { LOW_BYTES, PAGE }, { LOW_BYTES - PAGE, 2 * PAGE },
+					   { 5 * GIB, PAGE },	{ PAGE, UINT64_MAX - PAGE + 1 } };
+	struct image_writer *w;
+	char name[128];
+	struct memory m;
+	struct err err = { 0 };
+
+	(void)state;
+	memory_new(&m);
+	w = writer_of(in_folder(name, "image"), NULL, &m);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		assert_int_equal(image_writer_leave_out(w, bad[i][0], bad[i][1], &err), -EINVAL);
+	assert_int_equal(image_writer_leave_out(w, 0, LOW_BYTES, &err), 0);
+	image_writer_free(w);
+	memory_free(&m);
+}
+
 /* A VCPU record as far as a core needs one: kvm_sregs and kvm_regs, all bytes of each the same. */
 static void put_vcpu(struct image_writer *w, uint32_t vcpu, uint8_t fill)
 {
@@ -815,6 +884,8 @@ int main(void)
 		t(pages_that_differ_little_stay_apart),
 		t(a_stored_page_stands_for_a_few),
 		t(a_page_that_is_as_it_was_takes_no_space),
+		t(memory_that_is_left_out_is_zero),
+		t(only_memory_can_be_left_out),
 		t(an_image_becomes_a_core),
 		t(parents_are_not_removed_from_their_children),
 		t(version_1_is_read),
