@@ -294,7 +294,7 @@ char *new_identity(const char *name)
 struct restore_flags {
 	bool paused, transparent, console, eager;
 	const char *name, *fail_at, *uuid;
-	uint32_t domid;
+	uint32_t domid, memory;
 	struct key_flags key;
 	struct job_options job;
 };
@@ -302,17 +302,12 @@ struct restore_flags {
 static int parse_restore(int argc, char **argv, struct restore_flags *f, int *ret_n)
 {
 	const struct flag flags[] = {
-		{ "name", 'n', FLAG_STRING, &f->name },
-		{ "uuid", 0, FLAG_STRING, &f->uuid },
-		{ "domid", 0, FLAG_NUMBER, &f->domid },
-		{ "paused", 'p', FLAG_BOOL, &f->paused },
-		{ "transparent", 't', FLAG_BOOL, &f->transparent },
-		{ "console", 'c', FLAG_BOOL, &f->console },
-		{ "eager", 'e', FLAG_BOOL, &f->eager },
-		{ "json", 0, FLAG_BOOL, &f->job.json },
-		{ "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
-		{ "fail-at", 0, FLAG_STRING, &f->fail_at },
-		KEY_FLAGS(&f->key),
+		{ "name", 'n', FLAG_STRING, &f->name },	    { "uuid", 0, FLAG_STRING, &f->uuid },
+		{ "domid", 0, FLAG_NUMBER, &f->domid },	    { "memory", 'm', FLAG_NUMBER, &f->memory },
+		{ "paused", 'p', FLAG_BOOL, &f->paused },   { "transparent", 't', FLAG_BOOL, &f->transparent },
+		{ "console", 'c', FLAG_BOOL, &f->console }, { "eager", 'e', FLAG_BOOL, &f->eager },
+		{ "json", 0, FLAG_BOOL, &f->job.json },	    { "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
+		{ "fail-at", 0, FLAG_STRING, &f->fail_at }, KEY_FLAGS(&f->key),
 	};
 
 	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
@@ -321,7 +316,8 @@ static int parse_restore(int argc, char **argv, struct restore_flags *f, int *re
 static int restore(const char *image, const char *name, const struct restore_flags *f, const struct key_loan *key)
 {
 	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid);
-	const char *args[13] = { "--restore", image, "--config", identity ?: "{}" };
+	char memory[16];
+	const char *args[15] = { "--restore", image, "--config", identity ?: "{}" };
 	int r, a = 4;
 
 	if (f->eager)
@@ -330,6 +326,11 @@ static int restore(const char *image, const char *name, const struct restore_fla
 		args[a++] = "--transparent";
 	if (f->paused)
 		args[a++] = "--paused";
+	if (f->memory) {
+		snprintf(memory, sizeof(memory), "%u", f->memory);
+		args[a++] = "--memory";
+		args[a++] = memory;
+	}
 	if (f->fail_at) {
 		args[a++] = "--fail-at";
 		args[a++] = f->fail_at;

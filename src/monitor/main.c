@@ -344,6 +344,7 @@ static const struct option options[] = {
 	{ "key-file", required_argument, NULL, 'k' },
 	{ "passphrase-file", required_argument, NULL, 'K' },
 	{ "fork", required_argument, NULL, 'F' },
+	{ "memory", required_argument, NULL, 'm' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -386,6 +387,9 @@ static int read_options(struct monitor *m, int argc, char **argv)
 			m->first_verb = SLEEP_RESTORE;
 			m->first.image = "the fork's state";
 			m->first.fork = &m->fork;
+			break;
+		case 'm':
+			m->first.memory_mib = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
 		case 'x':
 			m->first.fail_at = optarg;

@@ -258,15 +258,13 @@ static int state_enter(struct pm_run *run, void *arg, struct err *err)
 }
 
 /* The one register that decides, and what each way needs. */
-static int connect_enter(struct pm_run *run, void *arg, struct err *err)
+static int wake_up(struct sleep_op *op, struct err *err)
 {
-	struct sleep_op *op = arg;
 	struct xen_domain *d = guest_domain(op->guest);
 	struct vcpu *boot_cpu = machine_vcpu(guest_machine(op->guest), 0);
 	struct bytes_reader r;
 	int ret;
 
-	(void)run;
 	console_drain(guest_console(op->guest));
 	/* Who was not asked waits for no answer: it goes on in the middle of whatever it did. */
 	ret = op->not_asked ? 0 : vcpu_set_rax(boot_cpu, op->args.transparent, err);
@@ -279,6 +277,17 @@ static int connect_enter(struct pm_run *run, void *arg, struct err *err)
 	if (ret == 0 && !op->not_asked)
 		xen_domain_cancelled(d);
 	return ret;
+}
+
+static int connect_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	int r = wake_up(op, err);
+
+	(void)run;
+	if (r == 0 && op->args.memory_mib)
+		r = guest_set_memory(op->guest, op->args.memory_mib, err);
+	return r;
 }
 
 static int start_enter(struct pm_run *run, void *arg, struct err *err)

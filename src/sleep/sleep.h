@@ -62,6 +62,7 @@ struct sleep_args {
 	const char *image;		   /* SAVE, CHECKPOINT, RESTORE: path */
 	const struct guest_config *config; /* BOOT: the machine; RESTORE: NULL, or a config of which name, uuid
 					      and domid (if not NULL or 0) override the image's */
+	uint32_t memory_mib;		   /* RESTORE: new target for the guest's balloon; 0: as it was */
 	const char *working_sets;	   /* RESTORE: folder that remembers what was touched first, or NULL */
 	const struct sleep_fork *fork;	   /* RESTORE: from this; @image is only for messages */
 	struct sleep_clones clones;	   /* FORK: taken, also when it does not start */
