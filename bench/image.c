@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How fast images are written and read, without any guest: what telling equal pages apart costs.
+ * How fast images are written and read, without any guest: what telling equal pages apart costs, and what
+ * encryption does.
  *
  *     image MIB FOLDER
  *
@@ -75,7 +76,7 @@ static void one(const char *path, const char *what, const struct image_options *
 	wrote = mib_per_s(start);
 	image_writer_free(w);
 	start = clock_monotonic_ns();
-	if (image_reader_open(path, &r, &err) || image_reader_verify(r, NULL, &err))
+	if (image_reader_open_key(path, o->key, &r, &err) || image_reader_verify(r, NULL, &err))
 		die(err.msg);
 	printf("%-24s written %5.0f MiB/s, checked %5.0f MiB/s, file %5.0f MiB\n", what, wrote, mib_per_s(start),
 	       (double)stats.file_bytes / (1 << 20));
@@ -83,13 +84,15 @@ static void one(const char *path, const char *what, const struct image_options *
 	unlink(path);
 }
 
-static void both(const char *path, const char *what)
+static void all_codecs(const char *path, const char *what, struct image_key *key)
 {
 	static const char *const names[] = { "not packed", "zstd 1", "LZ4" };
 	char name[64];
 
 	for (int codec = IMAGE_CODEC_NONE; codec < IMAGE_CODECS; codec++) {
-		const struct image_options o = { .codec = (enum image_codec)codec, .level = 1, .replace = true };
+		const struct image_options o = {
+			.codec = (enum image_codec)codec, .level = 1, .replace = true, .key = key
+		};
 
 		snprintf(name, sizeof(name), "%s, %s", names[codec], what);
 		one(path, name, &o);
@@ -98,6 +101,7 @@ static void both(const char *path, const char *what)
 
 int main(int argc, char **argv)
 {
+	struct image_key *key = NULL;
 	char path[4096];
 
 	if (argc != 3)
@@ -112,8 +116,12 @@ int main(int argc, char **argv)
 		die("memory");
 	fill(0);
 	fingerprints();
-	both(path, "all different");
+	all_codecs(path, "all different", NULL);
+	if (image_key_new(IMAGE_KEY_FILE, "no guest, no secret, but 32 bytes", 32, &key, NULL))
+		die("key");
+	all_codecs(path, "encrypted", key);
 	fill(33);
-	both(path, "a third equal");
+	all_codecs(path, "a third equal", NULL);
+	image_key_free(key);
 	return 0;
 }
