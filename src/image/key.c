@@ -135,6 +135,7 @@ int image_key_lend(const struct image_key *key, struct err *err)
 	if (p == MAP_FAILED)
 		return err_errno(err, -errno, "memory for a key");
 	mlock(p, SECRET_MAX); /* stays mapped: that is what keeps it locked */
+	madvise(p, SECRET_MAX, MADV_DONTDUMP);
 	memcpy(p, key->secret, key->len);
 	if (ftruncate(fd, (off_t)key->len) < 0)
 		return err_errno(err, -errno, "memory for a key");

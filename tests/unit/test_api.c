@@ -108,6 +108,21 @@ static void test_every_route_answers_without_a_guest(void **state)
 	}
 }
 
+static void test_keys_and_ranges_are_checked(void **state)
+{
+	(void)state;
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"key_file\": \"key\"}", 400, "an absolute path");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"key_file\": \"/k\", \"passphrase_file\": \"/p\"}", 400,
+	     "not both");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"key_file\": \"/nonexistent\"}", 404, "open the key");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"key_file\": \"/dev/zero\"}", 400, "not a regular file");
+	says("POST", "/v1/checkpoint", "{\"image\": \"/x\", \"encrypt_metadata\": true}", 400, "which key");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"leave_out\": 1}", 400, "leave_out");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"leave_out\": [1]}", 400, "leave_out");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"leave_out\": [{\"gpa\": -1, \"bytes\": 1}]}", 400, "leave_out");
+	says("POST", "/v1/save", "{\"image\": \"/x\", \"leave_out\": [{\"gpa\": 0}]}", 400, "leave_out");
+}
+
 static void test_what_is_there_is_told(void **state)
 {
 	(void)state;
@@ -295,6 +310,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t(every_route_answers_without_a_guest),
+		t(keys_and_ranges_are_checked),
 		t(what_is_there_is_told),
 		t(events_are_streams),
 		t(nothing_is_done_without_a_guest),

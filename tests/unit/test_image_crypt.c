@@ -174,6 +174,24 @@ static uint8_t *small_image(const struct image_options *o, size_t *len)
 	return read_all(path, len);
 }
 
+/* tests/image_reader.py, which knows the document only: the same memory, and no altered byte passes. */
+static void read_by_another(const char *name, const char *key_flag, const struct memory *m)
+{
+	char command[512];
+	uint8_t *p;
+	size_t len;
+
+	write_all(second, (const uint8_t *)(strstr(key_flag, "pass") ? "correct horse" : key_bytes),
+		  strstr(key_flag, "pass") ? 13 : 32);
+	snprintf(command, sizeof(command), "%s %s --dump %s --alter 997 %s %s >/dev/null", IMAGE_READER, name, third,
+		 key_flag, second);
+	assert_int_equal(system(command), 0); /* NOLINT(cert-env33-c) */
+	p = read_all(third, &len);
+	assert_int_equal(len, PAGES * PAGE);
+	assert_memory_equal(p, m->region.hva, len);
+	free(p);
+}
+
 /* ---- what the forger does ---- */
 
 static void fix_digests(uint8_t *buf, size_t len)
@@ -257,6 +275,23 @@ static void test_all_comes_back_with_the_key(void **state)
 		assert_int_equal(contains(buf, len, META), !o.hide_metadata);
 		free(buf);
 	}
+	memory_free(&m);
+}
+
+static void test_another_reader_finds_the_same(void **state)
+{
+	const struct image_options o = { .codec = IMAGE_CODEC_LZ4, .key = key },
+				   p = { .codec = IMAGE_CODEC_ZSTD, .key = words, .hide_metadata = true };
+	struct memory m;
+
+	(void)state;
+	memory_new(&m);
+	for (uint32_t n = 0; n < PAGES; n += 9)
+		put_page(&m, n);
+	write_image(path, &m, &o);
+	read_by_another(path, "--key-file", &m);
+	write_image(path, &m, &p);
+	read_by_another(path, "--passphrase-file", &m);
 	memory_free(&m);
 }
 
@@ -585,6 +620,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		t(all_comes_back_with_the_key),
+		t(another_reader_finds_the_same),
 		t(without_the_key_there_is_only_metadata),
 		t(a_wrong_key_is_told_from_damage),
 		t(an_image_without_encryption_is_refused_where_there_is_a_key),
