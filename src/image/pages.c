@@ -20,7 +20,9 @@
 #define CHUNK_PAGES UINT64_C(2048) /* one piece of work */
 /* A page that is touched in a lazy restore brings its whole extent. */
 #define EXTENT_PAGES (1u << PLACE_BITS)
-#define BATCH_PAGES  1024u /* that wait for these to be written, because some are equal */
+#define APART_PAGES  4u		/* in an extent of pages here and there */
+#define APART_MAX    (1u << 20) /* extents */
+#define BATCH_PAGES  1024u	/* that wait for these to be written, because some are equal */
 
 /* One call of image_writer_pages(). */
 struct pass {
@@ -28,6 +30,7 @@ struct pass {
 	const struct pageset *set;
 	const struct image_source *source;
 	uint64_t first_chunk[IMAGE_REGIONS_MAX + 1]; /* of each region */
+	bool apart;
 	struct image_work *work;
 };
 
@@ -37,6 +40,7 @@ struct batch {
 	unsigned int n; /* pages to be stored, and for how many each */
 	struct image_fingerprint print[EXTENT_PAGES];
 	uint32_t uses[EXTENT_PAGES];
+	uint64_t last; /* page that was looked at */
 	unsigned int waiting;
 	struct {
 		uint64_t page;
@@ -201,9 +205,14 @@ static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *er
 	page = g->fd_offset / PAGE + (number - p->first_chunk[g - p->w->region]) * CHUNK_PAGES;
 	end = MIN(page + CHUNK_PAGES, (g->fd_offset + g->bytes) / PAGE);
 	while (r == 0 && (page = pageset_next(p->set, page, end)) < end) {
+		if (p->apart && b->n >= APART_PAGES && page != b->last + 1)
+			r = write_batch(p->w, b, err);
+		if (r < 0)
+			break;
 		if (!is_left_out(p->w, page)) {
 			read_page(p, g, page, b->raw + b->n * PAGE);
 			r = take_page(p->w, b, page, err);
+			b->last = page;
 		}
 		page++;
 		pages++;
@@ -214,6 +223,16 @@ static int write_chunk(void *arg, uint64_t number, void *scratch, struct err *er
 	return r;
 }
 
+/*
+ * Grandchildren replace pages of a child, and what is left of an extent costs as much as all of it. Neighbours
+ * that changed together will change together; of pages here and there some are left in every extent. So extents
+ * of those are small, as long as that makes no huge index.
+ */
+static bool in_extents_apart(const struct image_writer *w, const struct pageset *set)
+{
+	return w->parent && w->extents + pageset_count(set) < APART_MAX;
+}
+
 int image_writer_pages(struct image_writer *w, const struct pageset *set, const struct image_source *source,
 		       const struct image_progress *progress, struct err *err)
 {
@@ -222,7 +241,7 @@ int image_writer_pages(struct image_writer *w, const struct pageset *set, const 
 				   .scratch_free = batch_free,
 				   .total = pageset_count(set) * PAGE,
 				   .progress = progress };
-	struct pass p = { .w = w, .set = set, .source = source, .work = &work };
+	struct pass p = { .w = w, .set = set, .source = source, .apart = in_extents_apart(w, set), .work = &work };
 
 	for (size_t i = 0; i < w->regions; i++) {
 		p.first_chunk[i] = work.count;
