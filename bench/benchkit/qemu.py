@@ -154,6 +154,7 @@ class Qemu:
             time.sleep(0.1)
         self.qmp("migrate_cancel")
         self.qmp.wait("MIGRATION-cancelled", "MIGRATION-completed")
+        time.sleep(1)   # 7.2 takes its write protection back behind that, if the capability is still there
 
     def mapped(self):
         self.capability("mapped-ram", True)
@@ -246,7 +247,8 @@ class Qemu:
         return prefixed("mapped_restore_" if mapped else "restore_", seen)
 
     def round(self):
-        row = self.pause()
+        row = self.console.noise()
+        row.update(self.pause())
         row.update(self.snapshot())
         row.update(self.live())
         row.update(self.save())
