@@ -154,7 +154,7 @@ class Qemu:
             time.sleep(0.1)
         self.qmp("migrate_cancel")
         self.qmp.wait("MIGRATION-cancelled", "MIGRATION-completed")
-        time.sleep(1)   # 7.2 takes its write protection back behind that, if the capability is still there
+        time.sleep(1)   # its write protection is taken back behind that, if the capability is still there
 
     def mapped(self):
         self.capability("mapped-ram", True)
@@ -173,7 +173,7 @@ class Qemu:
     def snapshot(self):
         """background-snapshot: each page of a large guest is a fault or a call, so that is cut short."""
         path = self.image("snapshot")
-        whole = self.job.mib <= self.job.whole_up_to
+        whole = self.old or self.job.mib <= self.job.whole_up_to    # 7.2 leaves a guest protected for ever that it gave up on
 
         def make():
             cpu, begin = cpu_ms(self.child.pid), now()
