@@ -159,7 +159,8 @@ class Nidra:
 
     def round(self):
         """All of it once, with a machine that was just started."""
-        row = self.pause()
+        row = self.console.noise()
+        row.update(self.pause())
         row.update(self.suspend_resume())
         row.update(self.told())
         row.update(self.snapshot())

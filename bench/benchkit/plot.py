@@ -3,11 +3,12 @@
 import math
 from html import escape
 
-WIDTH, HEIGHT = 720, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 36, 46
+WIDTH, HEIGHT = 860, 400
+LEFT, RIGHT, TOP, BOTTOM = 64, 220, 36, 46
 SHAPES = {
     "circle": '<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{c}"/>',
     "square": '<rect x="{x1:.1f}" y="{y1:.1f}" width="8" height="8" fill="{c}"/>',
+    "dot": '<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{c}"/>',
     "ring": '<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="white" stroke="{c}" stroke-width="2"/>',
 }
 
@@ -39,7 +40,7 @@ def _axes(scale, title, across):
         yield f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{10.0 ** power:g}</text>'
     for x in scale.xs:
         yield f'<text x="{scale.x(x):.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x}</text>'
-    yield f'<text x="{WIDTH / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(across)}</text>'
+    yield f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(across)}</text>'
 
 
 def _curve(scale, points, colour, shape, dashed):
@@ -52,14 +53,13 @@ def _curve(scale, points, colour, shape, dashed):
 
 
 def _names(scale, curves):
-    """Each curve's name over its last point, moved where another one stands."""
-    taken = []
-    for points, label, colour, _shape, _dashed in sorted(curves, key=lambda c: -c[0][-1][1]):
-        y = scale.y(points[-1][1]) - 9
-        while any(abs(y - t) < 14 for t in taken):
-            y += 3
-        taken.append(y)
-        yield f'<text x="{WIDTH - RIGHT}" y="{y:.1f}" text-anchor="end" fill="{colour}">{escape(label)}</text>'
+    """Beside the last points, in their order; each far enough from the one above."""
+    above = 0
+    for points, label, colour, shape, _dashed in sorted(curves, key=lambda c: -c[0][-1][1]):
+        y = above = max(scale.y(points[-1][1]), above + 16)
+        x = WIDTH - RIGHT + 16
+        yield SHAPES[shape].format(x=x, y=y, x1=x - 4, y1=y - 4, c=colour)
+        yield f'<text x="{x + 10}" y="{y + 4:.1f}" fill="{colour}">{escape(label)}</text>'
 
 
 def svg(title, across, curves):

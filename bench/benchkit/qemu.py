@@ -154,6 +154,7 @@ class Qemu:
             time.sleep(0.1)
         self.qmp("migrate_cancel")
         self.qmp.wait("MIGRATION-cancelled", "MIGRATION-completed")
+        time.sleep(1)   # its write protection is taken back behind that, if the capability is still there
 
     def mapped(self):
         self.capability("mapped-ram", True)
@@ -172,7 +173,7 @@ class Qemu:
     def snapshot(self):
         """background-snapshot: each page of a large guest is a fault or a call, so that is cut short."""
         path = self.image("snapshot")
-        whole = self.job.mib <= self.job.whole_up_to
+        whole = self.old or self.job.mib <= self.job.whole_up_to    # 7.2 leaves a guest protected for ever that it gave up on
 
         def make():
             cpu, begin = cpu_ms(self.child.pid), now()
@@ -246,7 +247,8 @@ class Qemu:
         return prefixed("mapped_restore_" if mapped else "restore_", seen)
 
     def round(self):
-        row = self.pause()
+        row = self.console.noise()
+        row.update(self.pause())
         row.update(self.snapshot())
         row.update(self.live())
         row.update(self.save())

@@ -121,3 +121,7 @@ class Console:
         result = operation()
         time.sleep(0.1)     # what is behind it is felt, too
         return self.ask("g", "gap") / 1e3, result
+
+    def noise(self):
+        """What it feels while nothing is done to it."""
+        return {"noise_gap": self.gap_ms(lambda: time.sleep(3))[0]}
