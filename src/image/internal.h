@@ -24,6 +24,8 @@ struct image_work {
 	/* What each thread keeps for @work: memory that is new for every piece would be faulted in
 	 * for every piece. NULL: no memory. */
 	void *(*scratch_new)(void);
+	/* What it may have left undone (NULL: nothing), in the end. */
+	int (*scratch_flush)(void *arg, void *scratch, struct err *err);
 	void (*scratch_free)(void *scratch);
 	void *arg;
 	uint64_t total; /* bytes, for progress */

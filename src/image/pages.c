@@ -10,8 +10,8 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "base/io.h"
 #include "base/pageset.h"
+#include "image/aio.h"
 #include "image/codec.h"
 #include "image/reader.h"
 #include "image/writer.h"
@@ -46,15 +46,19 @@ struct batch {
 		uint64_t page;
 		unsigned int stored; /* which of those */
 	} wait[BATCH_PAGES];
-	uint8_t raw[EXTENT_PAGES * IMAGE_ALIGN], packed[EXTENT_PAGES * IMAGE_ALIGN];
+	struct image_aio *aio;
+	uint64_t offset; /* of the last write */
+	uint8_t raw[EXTENT_PAGES * IMAGE_ALIGN];
 };
 
 static void batch_free(void *arg)
 {
 	struct batch *b = arg;
 
-	if (b)
-		codec_free(b->codec);
+	if (!b)
+		return;
+	image_aio_free(b->aio);
+	codec_free(b->codec);
 	free(b);
 }
 
@@ -65,10 +69,12 @@ static void *batch_new(void)
 	if (!b)
 		return NULL;
 	b->n = b->waiting = 0;
+	b->offset = 0;
 	b->codec = codec_new();
-	if (b->codec)
+	b->aio = image_aio_new(sizeof(b->raw));
+	if (b->codec && b->aio)
 		return b;
-	free(b);
+	batch_free(b);
 	return NULL;
 }
 
@@ -116,15 +122,38 @@ static void set_digest(struct image_writer *w, size_t number, const struct image
 	w->extent[number].digest = *digest;
 }
 
+static int failed_write(const struct image_writer *w, const struct batch *b, int r, struct err *err)
+{
+	return err_errno(err, r, "write %s (after %" PRIu64 " MiB)", w->path, b->offset >> 20);
+}
+
+/* What is in the batch, packed into a buffer of its own, which is written from then on. */
+static int pack(struct image_writer *w, struct batch *b, struct image_extent *ret, uint8_t **ret_data, struct err *err)
+{
+	size_t raw = b->n * PAGE, packed;
+	int r = image_aio_buffer(b->aio, ret_data);
+
+	if (r < 0)
+		return failed_write(w, b, r, err);
+	packed = codec_pack(b->codec, w->codec, w->level, b->raw, raw, *ret_data);
+	if (!packed)
+		memcpy(*ret_data, b->raw, raw);
+	*ret = (struct image_extent){ .bytes = (uint32_t)(packed ?: raw),
+				      .pages = (uint16_t)b->n,
+				      .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE };
+	return 0;
+}
+
 static int write_batch(struct image_writer *w, struct batch *b, struct err *err)
 {
-	size_t raw = b->n * PAGE, packed = codec_pack(b->codec, w->codec, w->level, b->raw, raw, b->packed), number;
-	uint8_t *data = packed ? b->packed : b->raw;
-	struct image_extent e = { .bytes = (uint32_t)(packed ?: raw),
-				  .pages = (uint16_t)b->n,
-				  .codec = packed ? (uint8_t)w->codec : IMAGE_CODEC_NONE };
-	int r = add_extent(w, &e, &number);
+	struct image_extent e;
+	uint8_t *data;
+	size_t number;
+	int r = pack(w, b, &e, &data, err);
 
+	if (r < 0)
+		return r;
+	r = add_extent(w, &e, &number);
 	if (r < 0)
 		return err_errno(err, r, "index of %s", w->path);
 	if (w->crypt)
@@ -132,15 +161,26 @@ static int write_batch(struct image_writer *w, struct batch *b, struct err *err)
 	else
 		e.digest = image_digest(data, e.bytes);
 	set_digest(w, number, &e.digest);
-	r = io_pwrite_full(w->fd, data, e.bytes, e.offset);
+	b->offset = e.offset;
+	r = image_aio_write(b->aio, w->fd, e.bytes, e.offset);
 	if (r < 0)
-		return err_errno(err, r, "write %s (after %" PRIu64 " MiB)", w->path, e.offset >> 20);
+		return failed_write(w, b, r, err);
 	for (unsigned int i = 0; i < b->waiting; i++)
 		w->place[b->wait[i].page] = place_of(number, b->wait[i].stored);
 	for (unsigned int i = 0; i < b->n; i++)
 		image_share_add(w->share, &b->print[i], place_of(number, i), b->uses[i]);
 	b->n = b->waiting = 0;
 	return 0;
+}
+
+/* A thread's last writes are on their way when its work is done. */
+static int flush_batch(void *arg, void *scratch, struct err *err)
+{
+	struct pass *p = arg;
+	struct batch *b = scratch;
+	int r = image_aio_finish(b->aio);
+
+	return r < 0 ? failed_write(p->w, b, r, err) : 0;
 }
 
 /* Which of the pages to be stored @print is of; b->n: none. */
@@ -238,6 +278,7 @@ int image_writer_pages(struct image_writer *w, const struct pageset *set, const 
 {
 	struct image_work work = { .work = write_chunk,
 				   .scratch_new = batch_new,
+				   .scratch_flush = flush_batch,
 				   .scratch_free = batch_free,
 				   .total = pageset_count(set) * PAGE,
 				   .progress = progress };

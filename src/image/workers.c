@@ -44,6 +44,16 @@ static bool do_one(struct pool *p, void *scratch)
 	return r == 0;
 }
 
+static void flush(struct pool *p, void *scratch)
+{
+	struct image_work *w = p->work;
+	struct err err = { 0 };
+	int r = w->scratch_flush ? w->scratch_flush(w->arg, scratch, &err) : 0;
+
+	if (r < 0)
+		fail(p, r, &err);
+}
+
 static void *helper(void *arg)
 {
 	struct pool *p = arg;
@@ -51,6 +61,8 @@ static void *helper(void *arg)
 
 	while (scratch && do_one(p, scratch)) /* without memory the others do it */
 		;
+	if (scratch)
+		flush(p, scratch);
 	p->work->scratch_free(scratch);
 	return NULL;
 }
@@ -99,6 +111,7 @@ int image_work_run(struct image_work *w, struct err *err)
 		n++;
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	work_and_tell(&p, scratch);
+	flush(&p, scratch);
 	w->scratch_free(scratch);
 	while (n)
 		pthread_join(thread[--n], NULL);
