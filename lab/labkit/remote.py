@@ -90,8 +90,12 @@ class Connection:
         self._send_raw(HEADER.pack(kind, len(data)) + data)
 
     def _send_raw(self, data):
+        # The agent of a busy host takes its time; what fill() waits for is another matter.
+        self.sock.settimeout(max(0.25, self.deadline - time.monotonic()))
         try:
             self.sock.sendall(data)
+        except TimeoutError:
+            raise TimedOut("the lab does not answer") from None
         except OSError:
             raise LabDied("the lab host ended") from None
 
