@@ -4,9 +4,9 @@
  * KVM; this one is here, and sends them messages.
  *
  * Edges only: an entry that is level-triggered is treated as edge-triggered. An edge is latched until
- * a local APIC takes it: while the pin is masked, and while its target is switched off, as it is early in every
- * Linux guest's resume. The next write to the pin's entry tries again, and every operating system
- * writes its entries anew when it resumes.
+ * a local APIC takes it: while the pin is masked, and while its target is switched off, as CPU 0's is while
+ * Linux sleeps. The next write to the pin's entry tries again; Linux writes all of them when it resumes,
+ * after it has switched its local APIC on.
  *
  * All functions: any thread.
  */

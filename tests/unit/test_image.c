@@ -409,7 +409,7 @@ static void test_features_are_required_or_optional(void **state)
 
 static void test_unknown_records_are_skipped_or_named(void **state)
 {
-	static const uint32_t types[] = { 0, IMAGE_REC_LAST + 1, IMAGE_REC_IOAPIC + 1, 1000, UINT32_MAX };
+	static const uint32_t types[] = { 0, IMAGE_REC_LAST + 1, 1000, UINT32_MAX };
 	size_t len;
 	_cleanup_free_ uint8_t *buf = small_image(&len);
 	struct image_header h;
