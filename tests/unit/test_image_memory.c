@@ -22,6 +22,7 @@
 #include "base/io.h"
 #include "base/pageset.h"
 #include "image/image.h"
+#include "image/share.h"
 
 #define PAGE NIDRA_PAGE_SIZE
 #define META "{\"name\": \"web\"}"
@@ -869,6 +870,31 @@ static void test_version_1_is_read(void **state)
 
 #define t(name) cmocka_unit_test_setup_teardown(test_##name, setup, teardown)
 
+static void test_fingerprints_see_each_bit(void **state)
+{
+	struct image_share *s = image_share_new(1), *other = image_share_new(1);
+	static uint8_t page[PAGE];
+	struct image_fingerprint zero = image_share_fingerprint(s, page), f = image_share_fingerprint(other, page);
+
+	(void)state;
+	assert_false(image_fingerprint_equal(&zero, &f)); /* a key for each image */
+	for (unsigned int bit = 0; bit < PAGE * 8; bit++) {
+		page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		f = image_share_fingerprint(s, page);
+		assert_false(image_fingerprint_equal(&zero, &f));
+		page[bit / 8] ^= (uint8_t)(1u << bit % 8);
+	}
+	/* Words in another order, which a plain sum would not see. */
+	page[0] = 1;
+	zero = image_share_fingerprint(s, page);
+	page[0] = 0;
+	page[16] = 1;
+	f = image_share_fingerprint(s, page);
+	assert_false(image_fingerprint_equal(&zero, &f));
+	image_share_free(s);
+	image_share_free(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -889,6 +915,7 @@ int main(void)
 		t(an_image_becomes_a_core),
 		t(parents_are_not_removed_from_their_children),
 		t(version_1_is_read),
+		cmocka_unit_test(test_fingerprints_see_each_bit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
