@@ -75,7 +75,8 @@ void pageset_clear(struct pageset *s)
 void pageset_or(struct pageset *s, const struct pageset *other)
 {
 	for (uint64_t i = 0; i < MIN(words(s), words(other)); i++)
-		pageset_add_word(s, i * 64, other->word[i]);
+		if (other->word[i])
+			pageset_add_word(s, i * 64, other->word[i]);
 }
 
 void pageset_and(struct pageset *s, const struct pageset *other)

@@ -65,6 +65,8 @@ struct job_options {
  * exit code; *ret_job is how it ended (may be NULL).
  */
 int job_follow(const char *name, uint64_t job, const struct job_options *o, json_t **ret_job);
+/* Whether Ctrl-C came while a job was followed: too late to cancel it, perhaps, but not to stop what comes next. */
+bool job_was_interrupted(void);
 /* cmd_sleep.c: starts @verb on a machine with @body (taken), and follows it. */
 int run_job(const char *name, const char *verb, json_t *body, const struct job_options *o);
 /* Of a file that need not exist; allocated. The monitor has another working folder. */

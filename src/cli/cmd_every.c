@@ -92,7 +92,7 @@ static int one(const char *name, const char *folder, bool full, json_t *body, co
 
 static void wait_until(uint64_t ns)
 {
-	while (!stopped && clock_monotonic_ns() < ns)
+	while (!stopped && !job_was_interrupted() && clock_monotonic_ns() < ns)
 		usleep(100000);
 }
 
@@ -113,7 +113,7 @@ int checkpoint_periodically(const char *name, const char *folder, const char *ev
 	sigaction(SIGINT, &sa, NULL);
 	sigaction(SIGTERM, &sa, NULL);
 	/* One that fails is told, and the machine runs on; the next one has what it would have had. */
-	while (!stopped && path_is_live(name) && r != EXIT_CANCELLED) {
+	while (!stopped && !job_was_interrupted() && path_is_live(name) && r != EXIT_CANCELLED) {
 		r = one(name, folder, n % keep == 0, request, o);
 		if (r == EXIT_OK) {
 			n++;
@@ -122,5 +122,5 @@ int checkpoint_periodically(const char *name, const char *folder, const char *ev
 		next = MAX(next + period * NSEC_PER_SEC, clock_monotonic_ns());
 		wait_until(next);
 	}
-	return stopped || r == EXIT_CANCELLED ? EXIT_OK : r;
+	return stopped || job_was_interrupted() || r == EXIT_CANCELLED ? EXIT_OK : r;
 }

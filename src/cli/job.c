@@ -19,6 +19,12 @@ struct follow {
 };
 
 static volatile sig_atomic_t interrupted;
+static bool was_interrupted;
+
+bool job_was_interrupted(void)
+{
+	return was_interrupted;
+}
 
 static void on_interrupt(int sig)
 {
@@ -82,12 +88,12 @@ static void wait_for_end(struct follow *f)
 	struct timespec ts;
 	pthread_t thread;
 
+	interrupted = 0;
+	sigaction(SIGINT, &sa, &old);
 	if (pthread_create(&thread, NULL, watch, f)) {
 		watch(f);
 		return;
 	}
-	sigaction(SIGINT, &sa, &old);
-	interrupted = 0;
 	do {
 		clock_gettime(CLOCK_REALTIME, &ts);
 		ts.tv_nsec += 20000000;
@@ -97,10 +103,12 @@ static void wait_for_end(struct follow *f)
 		}
 		if (interrupted) {
 			interrupted = 0;
+			was_interrupted = true;
 			cancel(f);
 		}
 	} while (pthread_timedjoin_np(thread, NULL, &ts));
 	sigaction(SIGINT, &old, NULL);
+	was_interrupted |= interrupted;
 }
 
 static void print_stats(json_t *job)

@@ -38,6 +38,7 @@ struct machine {
 	bool intercepts, amd;
 	bool manual_log; /* KVM protects pages when it is told to, not when it is asked for its log */
 	bool logging;
+	uint64_t *log_bitmap; /* of the largest region, while logging */
 	uint32_t tsc_khz;
 
 	pthread_mutex_t lock; /* park state */

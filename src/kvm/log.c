@@ -52,12 +52,17 @@ int machine_log_start(struct machine *m, struct err *err)
 
 	if (m->logging)
 		return 0;
+	/* All of it is there before it is needed: the guest waits when it is. */
+	m->log_bitmap = malloc(gmem_pages(m->mem) / 8 + sizeof(uint64_t));
+	if (!m->log_bitmap)
+		return err_errno(err, -ENOMEM, "KVM's dirty log");
+	memset(m->log_bitmap, 0, gmem_pages(m->mem) / 8 + sizeof(uint64_t));
 	r = set_flags(m, KVM_MEM_LOG_DIRTY_PAGES);
+	m->logging = true;
 	if (r < 0) {
-		set_flags(m, 0);
+		machine_log_stop(m);
 		return err_errno(err, r, "start KVM's dirty log");
 	}
-	m->logging = true;
 	return 0;
 }
 
@@ -65,6 +70,7 @@ void machine_log_stop(struct machine *m)
 {
 	if (m->logging)
 		set_flags(m, 0);
+	free(take_ptr(m->log_bitmap));
 	m->logging = false;
 }
 
@@ -92,7 +98,9 @@ static void add_bits(struct pageset *set, uint64_t first, const uint64_t *bitmap
 	for (uint64_t i = 0; i < (pages + 63) / 64; i++) {
 		uint64_t bits = bitmap[i];
 
-		if (bits && first % 64 == 0)
+		if (!bits)
+			continue;
+		if (first % 64 == 0)
 			pageset_add_word(set, first + i * 64, bits);
 		else
 			for (; bits; bits &= bits - 1)
@@ -103,12 +111,10 @@ static void add_bits(struct pageset *set, uint64_t first, const uint64_t *bitmap
 static int collect_region(struct machine *m, const struct gmem_region *g, struct pageset *set)
 {
 	uint64_t pages = g->bytes / NIDRA_PAGE_SIZE, first = g->fd_offset / NIDRA_PAGE_SIZE;
-	_cleanup_free_ uint64_t *bitmap = calloc((pages + 63) / 64, sizeof(*bitmap));
+	uint64_t *bitmap = m->log_bitmap;
 	struct kvm_dirty_log log = { .slot = (uint32_t)g->slot, .dirty_bitmap = bitmap };
 	int r;
 
-	if (!bitmap)
-		return -ENOMEM;
 	if (ioctl(m->vm_fd, KVM_GET_DIRTY_LOG, &log) < 0)
 		return -errno;
 	r = m->manual_log ? clear_log(m, g, bitmap) : 0;

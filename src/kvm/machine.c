@@ -40,6 +40,7 @@ void machine_free(struct machine *m)
 	gmem_free(m->mem);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+	free(m->log_bitmap);
 	free(m);
 }
 

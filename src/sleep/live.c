@@ -32,6 +32,7 @@ struct live {
 	struct xen_domain *domain;
 	struct pageset *changed; /* all that was taken from the log since this began */
 	struct pageset *left;	 /* of that, what is not written yet */
+	bool moment;		 /* what @left has is not in @changed */
 	bool done;		 /* the image is sealed */
 
 	/* The copy: pages of @left in their order. */
@@ -50,8 +51,10 @@ void sleep_live_free(struct sleep_op *op)
 	if (!l)
 		return;
 	/* What was taken from the log must not be forgotten by the next child. */
-	if (base->image && !l->done)
+	if (base->image && !l->done && l->changed)
 		pageset_or(base->since, l->changed);
+	if (base->image && !l->done && l->moment)
+		pageset_or(base->since, l->left);
 	if (!base->image)
 		machine_log_stop(l->machine);
 	if (l->copy)
@@ -214,7 +217,8 @@ static int reserve(struct live *l, uint64_t pages)
 	return 0;
 }
 
-static void copy_aside(struct live *l)
+/* How many pages. */
+static uint64_t copy_aside(struct live *l)
 {
 	const uint8_t *memory = gmem_page(machine_mem(l->machine), 0);
 	uint64_t end = l->left->pages, n = 0;
@@ -224,17 +228,19 @@ static void copy_aside(struct live *l)
 			l->before[word] = (uint32_t)n;
 		memcpy(l->copy + n++ * PAGE, memory + page * PAGE, PAGE);
 	}
+	return n;
 }
 
 static void moment_locked(void *arg)
 {
-	struct live *l = arg;
+	struct sleep_op *op = arg;
+	struct live *l = op->live;
 
 	collect_locked(l);
 	if (l->result == 0)
 		l->result = reserve(l, pageset_count(l->left));
 	if (l->result == 0)
-		copy_aside(l);
+		op->stats.moment_bytes = copy_aside(l) * PAGE;
 	else if (!l->err.msg[0])
 		err_errno(&l->err, l->result, "copy of what changed");
 }
@@ -246,9 +252,8 @@ int sleep_moment_enter(struct pm_run *run, void *arg, struct err *err)
 
 	(void)run;
 	l->err = (struct err){ 0 };
-	xen_backend_locked(l->domain, moment_locked, l);
-	pageset_or(l->changed, l->left);
-	op->stats.moment_bytes = pageset_count(l->left) * PAGE;
+	xen_backend_locked(l->domain, moment_locked, op);
+	l->moment = true;
 	if (l->result < 0)
 		*err = l->err;
 	return l->result;
