@@ -91,6 +91,7 @@ static void wait_for_end(struct follow *f)
 	interrupted = 0;
 	sigaction(SIGINT, &sa, &old);
 	if (pthread_create(&thread, NULL, watch, f)) {
+		sigaction(SIGINT, &old, NULL);
 		watch(f);
 		return;
 	}
