@@ -184,13 +184,15 @@ static void tell_when_done(struct monitor *m)
 static int on_wake(sd_event_source *source, int fd, uint32_t events, void *arg)
 {
 	struct monitor *m = arg;
-	struct guest *g = sleeper_guest(m->sleeper);
+	struct guest *g;
 	uint64_t count;
 
 	(void)source;
 	(void)events;
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return 0;
+	/* Looked at after the read: what changes from here on makes the descriptor readable again. */
+	g = sleeper_guest(m->sleeper);
 	if (g != m->seen) {
 		m->seen = g;
 		console_server_new_guest(m->console);
