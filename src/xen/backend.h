@@ -32,4 +32,25 @@ void xen_backend_locked(struct xen_domain *d, void (*fn)(void *arg), void *arg);
  */
 void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write);
 
+/*
+ * @len bytes at @hva, which is where a grant led to, were written: the next image has to have them. For data
+ * that came in by way of the host's kernel; before the guest is told of it. Takes the lock.
+ */
+struct xen_backend_piece {
+	void *hva;
+	size_t len;
+};
+void xen_backend_wrote(struct xen_domain *d, const struct xen_backend_piece *piece, size_t n);
+
+/* ---- xenstore, for who keeps devices: paths absolute, or below the guest's home. All take the lock. ---- */
+
+/* Allocated; NULL: no such node, or no memory. */
+char *xen_backend_read(struct xen_domain *d, const char *path);
+/* @perms: "n0,r1" and the like; NULL: as it was. Watches fire. 0 or -errno. */
+int xen_backend_write(struct xen_domain *d, const char *path, const char *perms, const char *value);
+int xen_backend_rm(struct xen_domain *d, const char *path);
+uint16_t xen_backend_domid(const struct xen_domain *d);
+/* @fn is called with the lock held whenever anything in the store changes, also after the store became another. */
+void xen_backend_watch(struct xen_domain *d, void (*fn)(void *arg, const char *path), void *arg);
+
 #endif

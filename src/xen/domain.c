@@ -71,6 +71,7 @@ static int new_store(struct xen_domain *d, struct err *err)
 		return r;
 	xs_free(d->store);
 	d->store = store;
+	xs_observe(store, d->store_changed, d->store_changed_arg);
 	xen_backend_bind(d, XEN_PORT_XENSTORE, store_ring_event, d);
 	return xen_control_build(d, err);
 }
@@ -191,47 +192,4 @@ void xen_domain_get_info(struct xen_domain *d, struct xen_domain_info *ret)
 	ret->vcpus_online = d->config.vcpus_online;
 	ret->fifo = d->fifo;
 	ret->callback_irq = (uint32_t)d->param[HVM_PARAM_CALLBACK_IRQ];
-}
-
-/* ---- backends ---- */
-
-int xen_backend_bind(struct xen_domain *d, unsigned int port, xen_backend_fn send, void *arg)
-{
-	SCOPED_LOCK(&d->lock);
-	struct port *p = evtchn_get(d, port);
-
-	if (!p || !(p->kind == PORT_BACKEND || (p->kind == PORT_UNBOUND && p->remote_domid == 0)))
-		return -EINVAL;
-	p->kind = PORT_BACKEND;
-	p->send = send;
-	p->arg = arg;
-	return 0;
-}
-
-void xen_backend_unbind(struct xen_domain *d, unsigned int port)
-{
-	SCOPED_LOCK(&d->lock);
-	struct port *p = evtchn_get(d, port);
-
-	if (!p || p->kind != PORT_BACKEND)
-		return;
-	p->send = NULL;
-	if (port > XEN_PORT_CONSOLE)
-		p->kind = PORT_UNBOUND;
-}
-
-void xen_backend_notify(struct xen_domain *d, unsigned int port)
-{
-	SCOPED_LOCK(&d->lock);
-	struct port *p = evtchn_get(d, port);
-
-	if (p && p->kind == PORT_BACKEND)
-		evtchn_raise(d, port);
-}
-
-void xen_backend_locked(struct xen_domain *d, void (*fn)(void *arg), void *arg)
-{
-	SCOPED_LOCK(&d->lock);
-
-	fn(arg);
 }

@@ -85,6 +85,8 @@ struct xen_domain {
 	uint64_t ballooned_pages;
 
 	struct xs *store;
+	xs_changed_fn store_changed; /* the backends' watch */
+	void *store_changed_arg;
 
 	/* timer.c */
 	pthread_t timer_thread;

@@ -237,5 +237,6 @@ int xen_domain_load_store(struct xen_domain *d, struct bytes_reader *r, struct e
 		return ret;
 	xs_free(d->store);
 	d->store = store;
+	xs_observe(store, d->store_changed, d->store_changed_arg);
 	return 0;
 }

@@ -57,6 +57,9 @@ struct xs {
 	bool broken;
 	bool dropped;	      /* an event, for want of room: it was logged */
 	bool ring_unfinished; /* see xs_ring_unfinished() */
+
+	xs_changed_fn changed; /* the toolstack's; not saved */
+	void *changed_arg;
 };
 
 /* txn.c */

@@ -28,6 +28,9 @@
 
 struct xs;
 
+/* Something at @path or below it changed. No calls back into the store. */
+typedef void (*xs_changed_fn)(void *arg, const char *path);
+
 int xs_new(uint16_t guest_domid, struct xs **ret, struct err *err);
 void xs_free(struct xs *xs);
 DEFINE_CLEANUP(struct xs *, xs_free)
@@ -40,6 +43,9 @@ char *xs_read(struct xs *xs, const char *path, size_t *ret_len);
 int xs_rm(struct xs *xs, const char *path);
 /* "n0,r3": owner 0, others nothing, domain 3 may read. */
 int xs_set_perms(struct xs *xs, const char *path, const char *perms);
+
+/* One observer of all changes, the guest's and ours. NULL: none. */
+void xs_observe(struct xs *xs, xs_changed_fn fn, void *arg);
 
 /* ---- the guest's connection ---- */
 

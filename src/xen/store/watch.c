@@ -98,8 +98,16 @@ static bool may_see(struct xs *xs, const struct xs_tree *tree, const char *path)
 	return xs_node_allows(xs_tree_nearest(tree, path), xs->guest, XS_READ_PERM);
 }
 
+void xs_observe(struct xs *xs, xs_changed_fn fn, void *arg)
+{
+	xs->changed = fn;
+	xs->changed_arg = arg;
+}
+
 void xs_watch_fire(struct xs *xs, const struct xs_tree *tree, const char *path, bool deep)
 {
+	if (xs->changed)
+		xs->changed(xs->changed_arg, path);
 	for (struct xs_watch *w = xs->watches; w; w = w->next) {
 		if (is_below(w->path, path) && may_see(xs, tree, path))
 			send_event(xs, w, path);
