@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "cli/cli.h"
+#include "cli/diskspec.h"
 #include "cli/key.h"
 #include "cli/xlcfg.h"
 #include "image/image.h"
@@ -22,6 +23,7 @@ struct create_flags {
 	uint32_t memory, vcpus, maxvcpus, domid;
 	bool paused, json, print_stats;
 	bool console; /* create -c */
+	json_t *disks;
 };
 
 static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_n)
@@ -39,6 +41,7 @@ static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_
 		{ "on-poweroff", 0, FLAG_STRING, &f->on_poweroff },
 		{ "on-reboot", 0, FLAG_STRING, &f->on_reboot },
 		{ "on-crash", 0, FLAG_STRING, &f->on_crash },
+		{ "disk", 'd', FLAG_LIST, &f->disks },
 		{ "paused", 'p', FLAG_BOOL, &f->paused },
 		{ "console", 'c', FLAG_BOOL, &f->console },
 		{ "json", 0, FLAG_BOOL, &f->json },
@@ -97,6 +100,27 @@ static void put_default_name(json_t *o)
 	put_string(o, "name", name);
 }
 
+/* Behind those of the file. */
+static int put_disks(json_t *o, json_t *specs)
+{
+	json_t *list = json_object_get(o, "disks"), *spec, *disk;
+	struct err err = { 0 };
+	size_t i;
+
+	if (json_array_size(specs) && !list) {
+		list = json_array();
+		json_object_set_new(o, "disks", list);
+	}
+	json_array_foreach (specs, i, spec) {
+		if (diskspec_parse(json_string_value(spec), &disk, &err) < 0) {
+			usage("%s", err.msg);
+			return -1;
+		}
+		json_array_append_new(list, disk);
+	}
+	return 0;
+}
+
 static json_t *make_config(int n, char **argv, const struct create_flags *f)
 {
 	json_t *o = n ? read_config(argv[1]) : json_object();
@@ -116,6 +140,11 @@ static json_t *make_config(int n, char **argv, const struct create_flags *f)
 	put_number(o, "maxvcpus", f->maxvcpus);
 	put_number(o, "domid", f->domid);
 	put_default_name(o);
+	if (put_disks(o, f->disks) < 0) {
+		json_decref(o);
+		o = NULL;
+	}
+	json_decref(f->disks);
 	return o;
 }
 

@@ -203,6 +203,7 @@ static void try_connect(struct bus_device *dev)
 
 	if (connect(dev, &err) == 0) {
 		set_state(dev, XenbusStateConnected);
+		dev->class->go(dev->arg);
 		return;
 	}
 	log_warn("the guest's frontend makes no sense: %s", err.msg);

@@ -29,7 +29,8 @@ struct bus_class {
 	const char *name; /* "vbd" */
 	/* Puts the nodes that the frontend has to find: bus_put(), bus_put_front(). */
 	void (*offer)(void *arg, struct bus_device *dev);
-	/* The frontend has written its nodes: bus_front(). An error leaves it unconnected, @err says why. */
+	/* The frontend has written its nodes: bus_front(). An error leaves it unconnected, @err says why. At rest until
+	 * go(). */
 	int (*connect)(void *arg, struct bus_device *dev, struct err *err);
 	/* The rings are gone. Nothing that came by them may have an effect after the return. */
 	void (*disconnect)(void *arg);

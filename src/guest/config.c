@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "guest/config.h"
+#include "guest/config_device.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -56,6 +56,7 @@ void guest_config_fini(struct guest_config *c)
 	free(c->kernel);
 	free(c->initrd);
 	free(c->cmdline);
+	guest_disks_fini(&c->disks);
 	*c = (struct guest_config){ 0 };
 }
 
@@ -77,6 +78,8 @@ int guest_config_copy(const struct guest_config *c, struct guest_config *ret, st
 	copy.kernel = copy_string(c->kernel, &failed);
 	copy.initrd = copy_string(c->initrd, &failed);
 	copy.cmdline = copy_string(c->cmdline, &failed);
+	copy.disks = (struct guest_disks){ 0 };
+	failed |= guest_disks_copy(&c->disks, &copy.disks) < 0;
 	if (failed) {
 		guest_config_fini(&copy);
 		return err_errno(err, -ENOMEM, "configuration");
@@ -139,7 +142,8 @@ int guest_config_check(struct guest_config *c, struct err *err)
 		return err_set(err, -EINVAL, "vcpus %u is more than maxvcpus %u", c->vcpus, c->maxvcpus);
 	if (c->domid >= 0x7ff0)
 		return err_set(err, -EINVAL, "domid %u: 1 to 32751 are possible", c->domid);
-	return check_uuid(c, err);
+	r = guest_disks_check(&c->disks, err);
+	return r ?: check_uuid(c, err);
 }
 
 char *guest_config_to_json(const struct guest_config *c)
@@ -150,8 +154,11 @@ char *guest_config_to_json(const struct guest_config *c)
 			      "domid", (int)c->domid, "on_poweroff", actions[c->on_poweroff], "on_reboot",
 			      actions[c->on_reboot], "on_crash", actions[c->on_crash], "transport",
 			      transports[c->transport]);
-	char *s = o ? json_dumps(o, JSON_COMPACT) : NULL;
+	char *s;
 
+	if (o && c->disks.n)
+		json_object_set_new(o, "disks", guest_disks_to_json(&c->disks));
+	s = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return s;
 }
@@ -232,6 +239,8 @@ static int get_key(struct guest_config *c, const char *key, json_t *v, struct er
 		return get_action(key, v, &c->on_crash, err);
 	if (!strcmp(key, "transport"))
 		return get_transport(key, v, &c->transport, err);
+	if (!strcmp(key, "disks"))
+		return guest_disks_from_json(v, &c->disks, err);
 	return err_set(err, -EINVAL, "unknown key \"%.80s\"", key);
 }
 

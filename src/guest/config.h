@@ -8,6 +8,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "device/disk.h"
 
 #define GUEST_VCPUS_MAX	     32
 #define GUEST_MEMORY_MIN_MIB 64
@@ -22,6 +23,20 @@ enum guest_transport {
 	GUEST_TRANSPORT_THUNKS,	   /* the kernel's two hypercall thunks are patched to OUT */
 };
 
+#define GUEST_DISKS_MAX 26
+
+struct guest_disk {
+	char *vdev; /* "xvda" */
+	char *path;
+	bool readonly;
+	enum disk_cache cache;
+};
+
+struct guest_disks {
+	struct guest_disk *disk;
+	size_t n;
+};
+
 struct guest_config {
 	char *name;
 	char *uuid;			 /* 36 characters; NULL or "new": made up by guest_config_check() */
@@ -32,6 +47,7 @@ struct guest_config {
 	uint16_t domid;	   /* as the guest sees it; 0: 1 */
 	enum guest_action on_poweroff, on_reboot, on_crash;
 	enum guest_transport transport;
+	struct guest_disks disks;
 };
 
 void guest_config_fini(struct guest_config *c);

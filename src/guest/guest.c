@@ -12,11 +12,13 @@
 #include "base/log.h"
 #include "boot/boot.h"
 #include "boot/acpi.h"
+#include "device/bus.h"
 #include "device/console.h"
 #include "device/ioapic.h"
 #include "image/image.h"
 #include "kvm/machine.h"
 #include "pm/chain.h"
+#include "device/vbd.h"
 #include "xen/backend.h"
 #include "xen/control.h"
 #include "xen/domain.h"
@@ -30,6 +32,7 @@ struct guest {
 	struct machine *machine;
 	struct xen_domain *domain;
 	struct console *console;
+	struct bus *bus;
 	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
 	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
 	uint32_t generation_pin;
@@ -266,6 +269,7 @@ void guest_free(struct guest *g)
 	if (g->machine)
 		machine_stop(g->machine);
 	image_pager_silence(g->pager);
+	bus_free(g->bus);
 	xen_domain_free(g->domain);
 	console_free(g->console);
 	ioapic_free(g->ioapic);
@@ -328,6 +332,25 @@ static int build_domain(struct guest *g, struct err *err)
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }
 
+static int add_disk(struct guest *g, const struct guest_disk *d, struct err *err)
+{
+	struct disk_options o = { .path = d->path, .readonly = d->readonly, .cache = d->cache };
+	struct disk *disk;
+	int r = disk_file_open(&o, &disk, err);
+
+	return r ?: vbd_add(g->bus, d->vdev, disk, d->path, err);
+}
+
+/* They are there for the guest once guest_connect_devices() was called. */
+static int add_devices(struct guest *g, struct err *err)
+{
+	int r = bus_new(g->domain, &g->bus, err);
+
+	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
+		r = add_disk(g, &g->config.disks.disk[i], err);
+	return r;
+}
+
 int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
 	      struct guest **ret_guest, struct err *err)
 {
@@ -345,6 +368,7 @@ int guest_new(const struct guest_config *config, const struct guest_observer *ob
 	r = r ?: build_domain(g, err);
 	r = r ?: console_new(&g->console, err);
 	r = r ?: console_attach(g->console, g->domain, machine_mem(g->machine), err);
+	r = r ?: add_devices(g, err);
 	if (r < 0)
 		return r;
 	*ret_guest = take_ptr(g);
@@ -455,6 +479,7 @@ int guest_load_kernel(struct guest *g, struct err *err)
 	t->thunks_found = info.thunks.found;
 	t->thunk_gpa[0] = info.thunks.gpa[0];
 	t->thunk_gpa[1] = info.thunks.gpa[1];
+	bus_offer(g->bus);
 	r = patch_thunks(g, err);
 	r = r ?: add_ioapic(g, err);
 	r = r ?: write_generation(g, err);
@@ -518,6 +543,26 @@ bool guest_in_suspend_call(const struct guest *g)
 	return reasons & PARK_SUSPEND || (g->in_call && reasons & PARK_BUILD);
 }
 
+/* ---- devices ---- */
+
+int guest_connect_devices(struct guest *g, bool anew, struct err *err)
+{
+	if (!anew)
+		return bus_adopt(g->bus, err);
+	bus_offer(g->bus);
+	return 0;
+}
+
+int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err)
+{
+	return bus_drain(g->bus, deadline_ns, err);
+}
+
+void guest_devices_go(struct guest *g)
+{
+	bus_go(g->bus);
+}
+
 /* ---- what people ask for ---- */
 
 enum guest_state guest_state(const struct guest *g)
@@ -558,6 +603,7 @@ int guest_run(struct guest *g, struct err *err)
 	if (s != GUEST_BUILT && s != GUEST_PAUSED)
 		return refuse_state(g, "unpaused", err);
 	xen_domain_update_wallclock(g->domain);
+	bus_go(g->bus);
 	machine_unpark(g->machine, PARK_BUILD | PARK_PAUSE);
 	xen_domain_wake(g->domain);
 	guest_changed(g);

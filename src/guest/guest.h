@@ -121,6 +121,15 @@ int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err);
  */
 int guest_new_generation(struct guest *g, struct err *err);
 /*
+ * Its disks and what else the bus has. @anew: the guest looks for them by itself (it boots, or was told that it woke).
+ * Else its drivers go on with the rings they have. They stay at rest until guest_run() or guest_devices_go().
+ */
+int guest_connect_devices(struct guest *g, bool anew, struct err *err);
+/* Machine parked. All that the guest asked of its devices is done, and its memory has the answers. -ETIMEDOUT: not yet.
+ */
+int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);
+void guest_devices_go(struct guest *g);
+/*
  * Memory from an image, as it is touched. Takes @r over unless it fails (image_pager_new()). If the
  * image turns out unreadable later, the guest ends as FAILED before it sees a wrong byte.
  */

@@ -5,6 +5,7 @@
  *   request  the toolstack writes control/shutdown = "suspend"; the guest takes it by writing ""
  *   freeze   it freezes tasks and devices and calls SCHEDOP_shutdown(suspend) on CPU 0
  *   park     all its vCPUs have left guest mode
+ *   drain    its disks have done what it asked of them; what undoes this is the thaw
  *   thaw     the hypercall returns 1, and it goes on
  *
  * Taking the request is no promise: a guest whose freeze fails says nothing (xen-abi.md, fact 8), so
@@ -129,6 +130,18 @@ int sleep_park_enter(struct pm_run *run, void *arg, struct err *err)
 	return r;
 }
 
+int sleep_drain_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	struct err busy = { 0 };
+	int r;
+
+	do
+		r = pm_check(run, err);
+	while (r == 0 && guest_drain_devices(op->guest, clock_monotonic_ns() + 10 * NSEC_PER_MSEC, &busy) < 0);
+	return r < 0 && busy.code < 0 ? err_prefix(err, "%s", busy.msg) : r;
+}
+
 /* RAX is 1 since the hypercall was handled; see docs/xen-abi.md for what "cancelled" leaves to us. */
 int sleep_thaw_enter(struct pm_run *run, void *arg, struct err *err)
 {
@@ -139,6 +152,7 @@ int sleep_thaw_enter(struct pm_run *run, void *arg, struct err *err)
 	(void)err;
 	xen_domain_cancelled(d);
 	xen_domain_update_wallclock(d);
+	guest_devices_go(op->guest);
 	machine_unpark(guest_machine(op->guest), PARK_SUSPEND);
 	xen_domain_wake(d);
 	if (op->stopped_ns)
@@ -176,6 +190,7 @@ int sleep_go_enter(struct pm_run *run, void *arg, struct err *err)
 
 	(void)run;
 	(void)err;
+	guest_devices_go(op->guest);
 	machine_unpark(guest_machine(op->guest), PARK_OPERATION);
 	xen_domain_wake(guest_domain(op->guest));
 	op->stats.pause_ns = clock_monotonic_ns() - op->stopped_ns;

@@ -163,7 +163,7 @@ void sleep_fork_fini(struct sleep_op *op)
 
 static const struct pm_phase fork_phases[] = {
 	PHASE_LOAD,  PHASE_COPY,  PHASE_REQUEST, PHASE_FREEZE, PHASE_PARK,
-	PHASE_STATE, PHASE_SHARE, PHASE_THAW,	 PHASE_CLONE,
+	PHASE_DRAIN, PHASE_STATE, PHASE_SHARE,	 PHASE_THAW,   PHASE_CLONE,
 };
 
 const struct pm_table sleep_fork_table = { "fork", fork_phases, ARRAY_SIZE(fork_phases) };

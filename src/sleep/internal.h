@@ -70,6 +70,7 @@ void sleep_request_undo(struct pm_run *run, void *op);
 int sleep_freeze_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_freeze_undo(struct pm_run *run, void *op);
 int sleep_park_enter(struct pm_run *run, void *op, struct err *err);
+int sleep_drain_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_thaw_enter(struct pm_run *run, void *op, struct err *err);
 
 /* The same without the guest's knowledge: its vCPUs stop wherever they are. */
@@ -88,6 +89,10 @@ int sleep_go_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_PARK                                                                                                     \
 	{                                                                                                              \
 		"park", sleep_park_enter, NULL, .limit_ns = SLEEP_LIMIT_NS                                             \
+	}
+#define PHASE_DRAIN                                                                                                    \
+	{                                                                                                              \
+		"drain", sleep_drain_enter, NULL, .limit_ns = SLEEP_LIMIT_NS                                           \
 	}
 #define PHASE_THAW                                                                                                     \
 	{                                                                                                              \

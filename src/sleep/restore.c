@@ -271,12 +271,14 @@ static int wake_up(struct sleep_op *op, struct err *err)
 	if (ret < 0)
 		return ret;
 	if (!op->args.transparent && !op->not_asked)
-		return xen_domain_reset(d, err) ?: guest_new_generation(op->guest, err);
+		return xen_domain_reset(d, err)
+			       ?: guest_connect_devices(op->guest, true, err)
+			       ?: guest_new_generation(op->guest, err);
 	ret = record(op, IMAGE_REC_XENSTORE, 0, &r, err);
 	ret = ret ?: xen_domain_load_store(d, &r, err);
 	if (ret == 0 && !op->not_asked)
 		xen_domain_cancelled(d);
-	return ret;
+	return ret ?: guest_connect_devices(op->guest, false, err);
 }
 
 static int connect_enter(struct pm_run *run, void *arg, struct err *err)

@@ -10,6 +10,7 @@ static const struct pm_phase suspend_phases[] = {
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
+	PHASE_DRAIN,
 };
 
 const struct pm_table sleep_suspend_table = { "suspend", suspend_phases, ARRAY_SIZE(suspend_phases) };
@@ -30,6 +31,7 @@ static int reset_enter(struct pm_run *run, void *arg, struct err *err)
 	r = vcpu_set_rax(machine_vcpu(guest_machine(op->guest), 0), 0, err);
 	r = r ?: guest_new_generation(op->guest, err);
 	r = r ?: xen_domain_reset(guest_domain(op->guest), err);
+	r = r ?: guest_connect_devices(op->guest, true, err);
 	if (r < 0)
 		vcpu_set_rax(machine_vcpu(guest_machine(op->guest), 0), 1, NULL);
 	return r;

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "cli/diskspec.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/util.h"
+
+static int put_target(json_t *o, const char *path, struct err *err)
+{
+	char real[PATH_MAX];
+
+	if (!*path)
+		return err_set(err, -EINVAL, "disk: which file is it?");
+	json_object_set_new(o, "path", json_string(realpath(path, real) ? real : path));
+	return 0;
+}
+
+static int put_access(json_t *o, const char *access, struct err *err)
+{
+	bool ro = !strcmp(access, "ro") || !strcmp(access, "r");
+
+	if (!ro && strcmp(access, "rw") && strcmp(access, "w"))
+		return err_set(err, -EINVAL, "disk: access \"%s\": ro or rw is wanted", access);
+	json_object_set_new(o, "readonly", json_boolean(ro));
+	return 0;
+}
+
+static int check_format(const char *format, struct err *err)
+{
+	if (!strcmp(format, "raw"))
+		return 0;
+	return err_set(err, -EOPNOTSUPP, "disk: format \"%s\": only raw is possible so far; qemu-img convert makes it",
+		       format);
+}
+
+static int put_key(json_t *o, const char *key, const char *value, struct err *err)
+{
+	if (!strcmp(key, "format"))
+		return check_format(value, err);
+	if (!strcmp(key, "access"))
+		return put_access(o, value, err);
+	if (!strcmp(key, "vdev") || !strcmp(key, "cache")) {
+		json_object_set_new(o, key, json_string(value));
+		return 0;
+	}
+	return err_set(err, -EINVAL, "disk: unknown key \"%s\"", key);
+}
+
+/* The 1st, 2nd, ... part without a key. Empty ones keep what is usual. */
+static int put_position(json_t *o, int position, const char *value, struct err *err)
+{
+	if (!*value && position)
+		return 0;
+	switch (position) {
+	case 0:
+		return put_target(o, value, err);
+	case 1:
+		return check_format(value, err);
+	case 2:
+		return put_key(o, "vdev", value, err);
+	case 3:
+		return put_access(o, value, err);
+	default:
+		return err_set(err, -EINVAL, "disk: \"%s\" is one part too many", value);
+	}
+}
+
+static char *trim(char *s)
+{
+	size_t n;
+
+	s += strspn(s, " \t");
+	n = strlen(s);
+	while (n && strchr(" \t", s[n - 1]))
+		s[--n] = 0;
+	return s;
+}
+
+static int parse_parts(char *rest, json_t *o, struct err *err)
+{
+	int position = 0, r = 0;
+
+	while (r == 0 && rest) {
+		char *part, *equals;
+
+		rest += strspn(rest, " \t");
+		if (!strncmp(rest, "target=", 7)) /* last, and with all its commas */
+			return put_target(o, trim(rest + 7), err);
+		part = trim(strsep(&rest, ","));
+		equals = strchr(part, '=');
+		if (equals && *part != '/') {
+			*equals = 0;
+			r = put_key(o, trim(part), trim(equals + 1), err);
+		} else if (!strcmp(part, "ro") || !strcmp(part, "rw")) {
+			r = put_access(o, part, err);
+		} else {
+			r = put_position(o, position++, part, err);
+		}
+	}
+	return r;
+}
+
+int diskspec_parse(const char *text, json_t **ret, struct err *err)
+{
+	_cleanup_free_ char *copy = strdup(text);
+	json_t *o = json_object();
+	int r = copy && o ? parse_parts(copy, o, err) : err_errno(err, -ENOMEM, "disk");
+
+	if (r == 0 && !json_object_get(o, "path"))
+		r = err_set(err, -EINVAL, "disk \"%s\": which file is it?", text);
+	if (r < 0) {
+		json_decref(o);
+		return r;
+	}
+	*ret = o;
+	return 0;
+}

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The disk's thread takes requests from the rings, looks up the granted pages, hands them to the disk, and
+ * answers when that is done. Pages are read and written where they are: the guest can change them
+ * meanwhile, and spoils nothing but its own data by it.
+ *
+ * At rest nothing is under way, and all that was taken is answered: then the rings' own indices say where to go on,
+ * in this process or another one, so no state of ours is in an image.
+ */
+#include "device/vbd.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "base/addr.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "device/blkif.h"
+#include "xen/backend.h"
+
+#define xen_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define xen_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
+
+#define QUEUES_MAX 4u
+#define TURN	   64 /* requests of one queue before the others get theirs */
+
+struct vbd;
+
+struct queue {
+	struct vbd *vbd;
+	blkif_back_ring_t ring;
+	unsigned int port;
+	bool broken;   /* its indices make no sense */
+	bool answered; /* there are responses that the guest does not see yet */
+};
+
+struct request {
+	struct queue *queue;
+	uint64_t id;
+	uint8_t op;
+	bool write_next; /* a flush with data: the data comes now */
+	struct disk_io io;
+	struct iovec *iov; /* [pieces]; io.iov moves on */
+	unsigned int pieces;
+	uint64_t bytes;
+	struct xen_backend_piece piece[];
+};
+
+struct vbd {
+	struct disk *disk;
+	char name[16], path[512];
+	unsigned int number;
+	struct xen_domain *domain;
+
+	pthread_t thread;
+	bool started;
+	int kick_fd;
+
+	pthread_mutex_t lock; /* what follows */
+	pthread_cond_t idle;
+	bool stop, connected, resting;
+	struct queue queue[QUEUES_MAX];
+	unsigned int queues, under_way;
+};
+
+/* ---- answers ---- */
+
+static void answer(struct queue *q, uint64_t id, uint8_t op, int status)
+{
+	blkif_response_t *r = RING_GET_RESPONSE(&q->ring, q->ring.rsp_prod_pvt);
+
+	r->id = id;
+	r->operation = op;
+	r->status = (int16_t)status;
+	q->ring.rsp_prod_pvt++;
+	q->answered = true;
+}
+
+static void finish(struct request *r, int result)
+{
+	struct vbd *v = r->queue->vbd;
+	int status = result == 0 ? BLKIF_RSP_OKAY : result == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
+
+	if (status == BLKIF_RSP_ERROR)
+		log_warn("disk %s (%s): the guest is told of an error: %s", v->name, v->path, strerror(-result));
+	if (r->io.op == DISK_READ)
+		xen_backend_wrote(v->domain, r->piece, r->pieces);
+	answer(r->queue, r->id, r->op, status);
+	v->under_way--;
+	free(r->iov);
+	free(r);
+}
+
+static void on_done(struct disk_io *io, int result)
+{
+	struct request *r = container_of(io, struct request, io);
+
+	if (result == 0 && r->write_next) {
+		r->write_next = false;
+		r->io.op = DISK_WRITE;
+		r->io.bytes = r->bytes;
+		r->queue->vbd->disk->ops->submit(r->queue->vbd->disk, &r->io);
+		return;
+	}
+	finish(r, result);
+}
+
+/* The guest sees what was answered. */
+static void publish(struct queue *q)
+{
+	struct xen_backend_piece ring = { q->ring.sring, NIDRA_PAGE_SIZE };
+	bool notify;
+
+	if (!q->answered)
+		return;
+	q->answered = false;
+	xen_backend_wrote(q->vbd->domain, &ring, 1);
+	RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&q->ring, notify);
+	if (notify)
+		xen_backend_notify(q->vbd->domain, q->port);
+}
+
+/* ---- requests ---- */
+
+static int map_pieces(struct vbd *v, const struct blkif_work *w, struct request *r)
+{
+	bool write = w->op == BLKIF_OP_READ; /* to the guest's memory */
+
+	for (unsigned int i = 0; i < w->pieces; i++) {
+		uint8_t *page = xen_backend_grant(v->domain, w->piece[i].gref, write);
+
+		if (!page)
+			return BLKIF_RSP_ERROR;
+		r->piece[i] = (struct xen_backend_piece){ page + w->piece[i].offset, w->piece[i].bytes };
+		r->iov[i] = (struct iovec){ r->piece[i].hva, r->piece[i].len };
+	}
+	return 0;
+}
+
+static enum disk_op op_of(const struct blkif_work *w)
+{
+	return w->op == BLKIF_OP_READ	   ? DISK_READ
+	       : w->op == BLKIF_OP_WRITE   ? DISK_WRITE
+	       : w->op == BLKIF_OP_DISCARD ? DISK_DISCARD
+					   : DISK_FLUSH;
+}
+
+/* 0: it is under way. Else the status to answer. */
+static int start(struct queue *q, const struct blkif_work *w)
+{
+	struct vbd *v = q->vbd;
+	struct request *r = malloc(sizeof(*r) + w->pieces * sizeof(r->piece[0]));
+	struct iovec *iov = calloc(w->pieces + 1, sizeof(*iov));
+
+	if (!r || !iov) {
+		free(r);
+		free(iov);
+		return BLKIF_RSP_ERROR;
+	}
+	*r = (struct request){ .queue = q,
+			       .id = w->id,
+			       .op = w->op,
+			       .iov = iov,
+			       .pieces = w->pieces,
+			       .bytes = w->bytes,
+			       .io = { .op = op_of(w),
+				       .offset = w->offset,
+				       .bytes = w->bytes,
+				       .iov = iov,
+				       .iovs = w->pieces,
+				       .done = on_done } };
+	r->write_next = r->io.op == DISK_FLUSH && w->pieces;
+	if (map_pieces(v, w, r)) {
+		free(iov);
+		free(r);
+		return BLKIF_RSP_ERROR;
+	}
+	v->under_way++;
+	v->disk->ops->submit(v->disk, &r->io);
+	return 0;
+}
+
+static int fetch_indirect(struct vbd *v, struct blkif_work *w)
+{
+	struct blkif_request_segment seg[BLKIF_INDIRECTS];
+	const void *page = xen_backend_grant(v->domain, w->indirect_gref, false);
+
+	if (!page)
+		return BLKIF_RSP_ERROR;
+	memcpy(seg, page, w->pieces * sizeof(seg[0]));
+	__asm__ volatile("" ::: "memory"); /* this copy is what is checked and used */
+	return blkif_pieces(seg, v->disk->bytes, w);
+}
+
+static void take_one(struct queue *q)
+{
+	struct vbd *v = q->vbd;
+	struct blkif_work w;
+	blkif_request_t req;
+	int status;
+
+	RING_COPY_REQUEST(&q->ring, q->ring.req_cons, &req);
+	q->ring.req_cons++;
+	status = blkif_parse(&req, v->disk->bytes, v->disk->readonly, &w);
+	if (!status && w.indirect)
+		status = fetch_indirect(v, &w);
+	if (!status && w.op == BLKIF_OP_DISCARD && !v->disk->discard_unit)
+		status = BLKIF_RSP_EOPNOTSUPP;
+	if (!status)
+		status = start(q, &w);
+	if (status)
+		answer(q, w.id, w.op, status);
+}
+
+/* True: there is more to do at once. */
+static bool take(struct queue *q)
+{
+	int more = 0;
+
+	for (int n = 0; n < TURN; n++) {
+		RING_IDX prod = __atomic_load_n(&q->ring.sring->req_prod, __ATOMIC_ACQUIRE);
+
+		if (RING_REQUEST_PROD_OVERFLOW(&q->ring, prod)) {
+			log_warn("disk %s: the guest's ring makes no sense; it is not served any more", q->vbd->name);
+			q->broken = true;
+			return false;
+		}
+		if (q->ring.req_cons == prod || RING_REQUEST_CONS_OVERFLOW(&q->ring, q->ring.req_cons)) {
+			RING_FINAL_CHECK_FOR_REQUESTS(&q->ring, more);
+			if (!more)
+				return false;
+			continue;
+		}
+		take_one(q);
+	}
+	return true;
+}
+
+/* ---- the thread ---- */
+
+static bool serve(struct vbd *v)
+{
+	bool more = false;
+
+	v->disk->ops->reap(v->disk);
+	for (unsigned int i = 0; i < v->queues; i++) {
+		struct queue *q = &v->queue[i];
+
+		if (v->connected && !v->resting && !q->broken)
+			more |= take(q);
+		publish(q);
+	}
+	if (!v->under_way)
+		pthread_cond_broadcast(&v->idle);
+	return more;
+}
+
+static void *vbd_main(void *arg)
+{
+	struct vbd *v = arg;
+	struct pollfd p[] = { { .fd = v->kick_fd, .events = POLLIN },
+			      { .fd = v->disk->ops->fd(v->disk), .events = POLLIN } };
+	bool more = false, stop = false;
+	eventfd_t count;
+
+	pthread_setname_np(pthread_self(), v->name);
+	while (!stop) {
+		poll(p, ARRAY_SIZE(p), more ? 0 : -1);
+		if (p[0].revents)
+			eventfd_read(v->kick_fd, &count);
+		SCOPED_LOCK(&v->lock);
+
+		more = serve(v);
+		stop = v->stop;
+	}
+	return NULL;
+}
+
+static void kick(struct vbd *v)
+{
+	eventfd_write(v->kick_fd, 1);
+}
+
+/* On a vCPU's thread, under the domain's lock. */
+static bool on_event(void *arg)
+{
+	kick(arg);
+	return false;
+}
+
+/* ---- the class ---- */
+
+static void offer(void *arg, struct bus_device *dev)
+{
+	struct vbd *v = arg;
+
+	v->domain = bus_domain(dev);
+	bus_put_front(dev, "virtual-device", "%u", v->number);
+	bus_put_front(dev, "device-type", "disk"); /* Linux refuses a PVH guest's disk without it, and any "cdrom" */
+	bus_put(dev, "dev", "%s", v->name);
+	bus_put(dev, "type", "nidra");
+	bus_put(dev, "params", "%.500s", v->path);
+	bus_put(dev, "mode", "%s", v->disk->readonly ? "r" : "w");
+	bus_put(dev, "device-type", "disk");
+	bus_put(dev, "removable", "0");
+	bus_put(dev, "bootable", "1");
+	bus_put(dev, "feature-flush-cache", "%d", !v->disk->readonly);
+	bus_put(dev, "feature-persistent", "0"); /* all of the guest's memory is mapped: it would copy for nothing */
+	bus_put(dev, "feature-max-indirect-segments", "%u", BLKIF_INDIRECTS);
+	bus_put(dev, "multi-queue-max-queues", "%u", QUEUES_MAX);
+	bus_put(dev, "max-ring-page-order", "0");
+	bus_put(dev, "feature-discard", "%d", v->disk->discard_unit > 0);
+	if (v->disk->discard_unit) {
+		bus_put(dev, "discard-granularity", "%u", v->disk->discard_unit);
+		bus_put(dev, "discard-alignment", "0");
+		bus_put(dev, "discard-secure", "0");
+	}
+}
+
+static void put_geometry(struct vbd *v, struct bus_device *dev)
+{
+	bus_put(dev, "sectors", "%llu", (unsigned long long)(v->disk->bytes / BLKIF_SECTOR));
+	bus_put(dev, "sector-size", "%u", v->disk->block_bytes);
+	bus_put(dev, "physical-sector-size", "%u", MAX(v->disk->block_bytes, 4096u));
+	bus_put(dev, "info", "%u", v->disk->readonly ? 4u : 0u); /* VDISK_READONLY */
+}
+
+static int connect_queue(struct vbd *v, struct bus_device *dev, unsigned int i, bool many, struct err *err)
+{
+	struct queue *q = &v->queue[i];
+	char ref_key[40] = "ring-ref", port_key[40] = "event-channel";
+	blkif_sring_t *sring;
+	uint32_t ref, port;
+
+	if (many) {
+		snprintf(ref_key, sizeof(ref_key), "queue-%u/ring-ref", i);
+		snprintf(port_key, sizeof(port_key), "queue-%u/event-channel", i);
+	}
+	if (bus_front_number(dev, ref_key, UINT32_MAX, &ref) < 0 ||
+	    bus_front_number(dev, port_key, UINT16_MAX, &port) < 0)
+		return err_set(err, -EINVAL, "%s or %s is missing, or not a number", ref_key, port_key);
+	sring = xen_backend_grant(v->domain, ref, true);
+	if (!sring)
+		return err_set(err, -EINVAL, "%s %u is not granted", ref_key, ref);
+	*q = (struct queue){ .vbd = v, .port = port };
+	BACK_RING_ATTACH(&q->ring, sring, __atomic_load_n(&sring->rsp_prod, __ATOMIC_ACQUIRE), NIDRA_PAGE_SIZE);
+	if (xen_backend_bind(v->domain, port, on_event, v) < 0)
+		return err_set(err, -EINVAL, "%s %u is no event channel for domain 0", port_key, port);
+	return 0;
+}
+
+static int check_protocol(struct bus_device *dev, struct err *err)
+{
+	_cleanup_free_ char *protocol = bus_front(dev, "protocol");
+
+	/* The native layout of a 64-bit guest, with or without its name. */
+	if (!protocol || !strcmp(protocol, "x86_64-abi"))
+		return 0;
+	return err_set(err, -EOPNOTSUPP, "protocol \"%.40s\": x86_64-abi is possible", protocol);
+}
+
+static void unbind(struct vbd *v)
+{
+	for (unsigned int i = 0; i < v->queues; i++)
+		xen_backend_unbind(v->domain, v->queue[i].port);
+	v->queues = 0;
+}
+
+static int vbd_connect(void *arg, struct bus_device *dev, struct err *err)
+{
+	struct vbd *v = arg;
+	uint32_t n = 1;
+	int r = check_protocol(dev, err), many;
+	SCOPED_LOCK(&v->lock);
+
+	v->domain = bus_domain(dev);
+	many = bus_front_number(dev, "multi-queue-num-queues", QUEUES_MAX, &n);
+	if (r == 0 && (many == -EINVAL || !n))
+		r = err_set(err, -EINVAL, "multi-queue-num-queues: 1 to %u are possible", QUEUES_MAX);
+	for (; r == 0 && v->queues < n; v->queues++)
+		r = connect_queue(v, dev, v->queues, many == 0 && n > 1, err);
+	if (r < 0) {
+		v->queues -= v->queues > 0; /* the one that failed is not bound */
+		unbind(v);
+		return r;
+	}
+	v->connected = v->resting = true;
+	put_geometry(v, dev);
+	return 0;
+}
+
+static bool wait_idle(struct vbd *v, uint64_t deadline_ns)
+{
+	struct timespec t = clock_timespec(deadline_ns);
+
+	while (v->under_way)
+		if (pthread_cond_timedwait(&v->idle, &v->lock, &t) == ETIMEDOUT)
+			return !v->under_way;
+	return true;
+}
+
+static void vbd_disconnect(void *arg)
+{
+	struct vbd *v = arg;
+	SCOPED_LOCK(&v->lock);
+
+	v->connected = false;
+	kick(v);
+	while (v->under_way)
+		pthread_cond_wait(&v->idle, &v->lock);
+	unbind(v);
+}
+
+static bool vbd_drain(void *arg, uint64_t deadline_ns)
+{
+	struct vbd *v = arg;
+	SCOPED_LOCK(&v->lock);
+
+	v->resting = true;
+	kick(v);
+	return wait_idle(v, deadline_ns);
+}
+
+static void vbd_go(void *arg)
+{
+	struct vbd *v = arg;
+	SCOPED_LOCK(&v->lock);
+
+	v->resting = false;
+	kick(v);
+}
+
+static void vbd_free(void *arg)
+{
+	struct vbd *v = arg;
+
+	pthread_mutex_lock(&v->lock);
+	v->stop = true;
+	pthread_mutex_unlock(&v->lock);
+	if (v->started) {
+		kick(v);
+		pthread_join(v->thread, NULL);
+	}
+	disk_close(v->disk);
+	close_fdp(&v->kick_fd);
+	pthread_cond_destroy(&v->idle);
+	pthread_mutex_destroy(&v->lock);
+	free(v);
+}
+
+static const struct bus_class class = {
+	.name = "vbd",
+	.offer = offer,
+	.connect = vbd_connect,
+	.disconnect = vbd_disconnect,
+	.drain = vbd_drain,
+	.go = vbd_go,
+	.free = vbd_free,
+};
+
+/* ---- life ---- */
+
+unsigned int vbd_number(const char *vdev)
+{
+	unsigned int disk, part = 0;
+	char *end;
+
+	if (strncmp(vdev, "xvd", 3) || vdev[3] < 'a' || vdev[3] > 'z')
+		return 0;
+	disk = (unsigned int)(vdev[3] - 'a');
+	if (vdev[4]) {
+		part = vdev[4] >= '1' && vdev[4] <= '9' ? (unsigned int)strtoul(vdev + 4, &end, 10) : 0;
+		if (!part || part > 15 || *end)
+			return 0;
+	}
+	return disk < 16 ? 202u << 8 | disk << 4 | part : 1u << 28 | disk << 8 | part;
+}
+
+static void init(struct vbd *v)
+{
+	pthread_condattr_t attr;
+
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&v->idle, &attr);
+	pthread_condattr_destroy(&attr);
+	v->kick_fd = eventfd(0, EFD_CLOEXEC);
+}
+
+static int start_thread(struct vbd *v, struct err *err)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = v->kick_fd < 0 ? EMFILE : pthread_create(&v->thread, NULL, vbd_main, v);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	v->started = !r;
+	return r ? err_errno(err, -r, "thread of disk %s", v->name) : 0;
+}
+
+int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct err *err)
+{
+	struct vbd *v = calloc(1, sizeof(*v));
+	int r;
+
+	if (!v) {
+		disk_close(disk);
+		return err_errno(err, -ENOMEM, "disk %s", vdev);
+	}
+	init(v);
+	v->disk = disk;
+	v->number = vbd_number(vdev);
+	snprintf(v->name, sizeof(v->name), "%s", vdev);
+	snprintf(v->path, sizeof(v->path), "%s", path);
+	r = start_thread(v, err);
+	if (r < 0) {
+		vbd_free(v);
+		return r;
+	}
+	return bus_add(b, &class, v, v->number, vdev, err);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lists of devices in a configuration, and their JSON. Strings are owned. */
+#ifndef NIDRA_GUEST_CONFIG_DEVICE_H
+#define NIDRA_GUEST_CONFIG_DEVICE_H
+
+#include <jansson.h>
+
+#include "guest/config.h"
+
+void guest_disks_fini(struct guest_disks *d);
+int guest_disks_copy(const struct guest_disks *from, struct guest_disks *ret);
+int guest_disks_check(const struct guest_disks *d, struct err *err);
+json_t *guest_disks_to_json(const struct guest_disks *d);
+/* Adds to *ret, which is the caller's also when it fails. Disks without a name get one. */
+int guest_disks_from_json(json_t *list, struct guest_disks *ret, struct err *err);
+
+#endif

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The disks of a configuration. */
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "device/vbd.h"
+#include "guest/config_device.h"
+
+static void disk_fini(struct guest_disk *d)
+{
+	free(d->vdev);
+	free(d->path);
+}
+
+void guest_disks_fini(struct guest_disks *d)
+{
+	for (size_t i = 0; i < d->n; i++)
+		disk_fini(&d->disk[i]);
+	free(d->disk);
+	*d = (struct guest_disks){ 0 };
+}
+
+/* One more, all zero; NULL: no memory. */
+static struct guest_disk *add(struct guest_disks *d)
+{
+	struct guest_disk *more = realloc(d->disk, (d->n + 1) * sizeof(*more));
+
+	if (!more)
+		return NULL;
+	d->disk = more;
+	more[d->n] = (struct guest_disk){ 0 };
+	return &more[d->n++];
+}
+
+int guest_disks_copy(const struct guest_disks *from, struct guest_disks *ret)
+{
+	struct guest_disks copy = { 0 };
+
+	for (size_t i = 0; i < from->n; i++) {
+		struct guest_disk *d = add(&copy);
+
+		if (d) {
+			*d = from->disk[i];
+			d->vdev = strdup(d->vdev);
+			d->path = strdup(d->path);
+		}
+		if (!d || !d->vdev || !d->path) {
+			guest_disks_fini(&copy);
+			return -ENOMEM;
+		}
+	}
+	*ret = copy;
+	return 0;
+}
+
+int guest_disks_check(const struct guest_disks *d, struct err *err)
+{
+	if (d->n > GUEST_DISKS_MAX)
+		return err_set(err, -EINVAL, "disks: %zu are too many, %d are possible", d->n, GUEST_DISKS_MAX);
+	for (size_t i = 0; i < d->n; i++) {
+		if (!vbd_number(d->disk[i].vdev))
+			return err_set(err, -EINVAL, "disk %s: vdev \"%.20s\": xvda to xvdz are possible",
+				       d->disk[i].path, d->disk[i].vdev);
+		for (size_t k = 0; k < i; k++)
+			if (!strcmp(d->disk[i].vdev, d->disk[k].vdev))
+				return err_set(err, -EINVAL, "disk %s: %s is there twice", d->disk[i].path,
+					       d->disk[i].vdev);
+	}
+	return 0;
+}
+
+json_t *guest_disks_to_json(const struct guest_disks *d)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "vdev", d->disk[i].vdev, "path",
+						      d->disk[i].path, "readonly", d->disk[i].readonly, "cache",
+						      disk_cache_name(d->disk[i].cache)));
+	return list;
+}
+
+static int get_text(json_t *v, const char *key, char **ret, struct err *err)
+{
+	const char *s = json_string_value(v);
+
+	if (!s || !*s || strlen(s) != json_string_length(v))
+		return err_set(err, -EINVAL, "disks: %s: a string is wanted", key);
+	free(*ret);
+	*ret = strdup(s);
+	return *ret ? 0 : err_errno(err, -ENOMEM, "disks");
+}
+
+static int get_key(struct guest_disk *d, const char *key, json_t *v, struct err *err)
+{
+	if (!strcmp(key, "vdev"))
+		return get_text(v, key, &d->vdev, err);
+	if (!strcmp(key, "path"))
+		return get_text(v, key, &d->path, err);
+	if (!strcmp(key, "readonly")) {
+		d->readonly = json_is_true(v);
+		return json_is_boolean(v) ? 0 : err_set(err, -EINVAL, "disks: readonly: true or false is wanted");
+	}
+	if (!strcmp(key, "cache"))
+		return json_is_string(v) && disk_cache_parse(json_string_value(v), &d->cache) == 0
+			       ? 0
+			       : err_set(err, -EINVAL,
+					 "disks: cache: writeback, none, writethrough, directsync or unsafe is wanted");
+	return err_set(err, -EINVAL, "disks: unknown key \"%.80s\"", key);
+}
+
+/* The first name that no other one has. */
+static int name_it(struct guest_disks *all, struct guest_disk *d)
+{
+	char vdev[] = "xvda";
+	bool taken = true;
+
+	for (; taken && vdev[3] <= 'z'; vdev[3]++) {
+		taken = false;
+		for (size_t i = 0; i < all->n; i++)
+			taken |= all->disk[i].vdev && !strcmp(all->disk[i].vdev, vdev);
+		if (!taken)
+			d->vdev = strdup(vdev);
+	}
+	return d->vdev ? 0 : -ENOMEM;
+}
+
+int guest_disks_from_json(json_t *list, struct guest_disks *ret, struct err *err)
+{
+	const char *key;
+	json_t *o, *v;
+	size_t i;
+	int r = 0;
+
+	if (!json_is_array(list))
+		return err_set(err, -EINVAL, "disks: a list is wanted");
+	json_array_foreach (list, i, o) {
+		struct guest_disk *d = add(ret);
+
+		if (!d)
+			return err_errno(err, -ENOMEM, "disks");
+		if (!json_is_object(o))
+			return err_set(err, -EINVAL, "disks: a list of objects is wanted");
+		json_object_foreach (o, key, v) {
+			r = get_key(d, key, v, err);
+			if (r < 0)
+				return r;
+		}
+		if (!d->path)
+			return err_set(err, -EINVAL, "disks: path is missing");
+	}
+	for (i = 0; i < ret->n; i++)
+		if (!ret->disk[i].vdev && name_it(ret, &ret->disk[i]) < 0)
+			return err_set(err, -EINVAL, "disks: there are too many");
+	return 0;
+}
