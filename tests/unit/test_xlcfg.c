@@ -95,12 +95,45 @@ static void test_a_command_line_is_made_of_root_and_extra(void **state)
 static void test_what_is_not_used_is_named(void **state)
 {
 	_cleanup_free_ char *ignored = NULL,
-			    *got = parse("disk = [ 'a,b', \"c\", [1, 2,],\n # inside\n]\nname='x'\nvif = []", &ignored);
+			    *got = parse("vfb = [ 'a,b', \"c\", [1, 2,],\n # inside\n]\nname='x'\npci = []", &ignored);
 
 	(void)state;
 	assert_string_equal(got, "{\"name\":\"x\"}");
 	assert_non_null(ignored);
-	assert_true(!strcmp(ignored, "disk, vif") || !strcmp(ignored, "vif, disk"));
+	assert_true(!strcmp(ignored, "vfb, pci") || !strcmp(ignored, "pci, vfb"));
+}
+
+static void test_disks_are_read_as_xl_reads_them(void **state)
+{
+	static const struct {
+		const char *spec, *json;
+	} good[] = {
+		{ "/x", "[{\"path\":\"/x\"}]" },
+		{ "/x,raw,xvdb,ro", "[{\"path\":\"/x\",\"vdev\":\"xvdb\",\"readonly\":true}]" },
+		{ "/x,,xvda,w", "[{\"path\":\"/x\",\"vdev\":\"xvda\",\"readonly\":false}]" },
+		{ "vdev=xvda, access=rw, cache=none, target=/a,b=c",
+		  "[{\"vdev\":\"xvda\",\"readonly\":false,\"cache\":\"none\",\"path\":\"/a,b=c\"}]" },
+		{ "/with=equals", "[{\"path\":\"/with=equals\"}]" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_free_ char *ignored = NULL, *got = NULL;
+		char text[200], want[200];
+
+		snprintf(text, sizeof(text), "disk = [ '%s' ]", good[i].spec);
+		snprintf(want, sizeof(want), "{\"disks\":%s}", good[i].json);
+		got = parse(text, &ignored);
+		assert_string_equal(got, want);
+	}
+	refused("disk = 'x'", -EINVAL, "a list is wanted");
+	refused("disk = [ 1 ]", -EINVAL, "a list of strings");
+	refused("disk = [ '' ]", -EINVAL, "which file");
+	refused("disk = [ 'vdev=xvda' ]", -EINVAL, "which file");
+	refused("disk = [ '/x,qcow2,xvda,rw' ]", -EOPNOTSUPP, "only raw");
+	refused("disk = [ '/x,raw,xvda,maybe' ]", -EINVAL, "ro or rw");
+	refused("disk = [ '/x,raw,xvda,rw,more' ]", -EINVAL, "too many");
+	refused("disk = [ '/x,colour=red' ]", -EINVAL, "unknown key");
 }
 
 static void test_paths_become_absolute(void **state)
@@ -179,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_comments_and_quotes_do_not_mix),
 		cmocka_unit_test(test_a_command_line_is_made_of_root_and_extra),
 		cmocka_unit_test(test_what_is_not_used_is_named),
+		cmocka_unit_test(test_disks_are_read_as_xl_reads_them),
 		cmocka_unit_test(test_paths_become_absolute),
 		cmocka_unit_test(test_only_pvh_is_possible),
 		cmocka_unit_test(test_syntax_errors_have_a_line),
