@@ -109,10 +109,10 @@ static void test_disks_are_read_as_xl_reads_them(void **state)
 		const char *spec, *json;
 	} good[] = {
 		{ "/x", "[{\"path\":\"/x\"}]" },
-		{ "/x,raw,xvdb,ro", "[{\"path\":\"/x\",\"vdev\":\"xvdb\",\"readonly\":true}]" },
-		{ "/x,,xvda,w", "[{\"path\":\"/x\",\"vdev\":\"xvda\",\"readonly\":false}]" },
+		{ "/x,raw,xvdb,ro", "[{\"path\":\"/x\",\"readonly\":true,\"vdev\":\"xvdb\"}]" },
+		{ "/x,,xvda,w", "[{\"path\":\"/x\",\"readonly\":false,\"vdev\":\"xvda\"}]" },
 		{ "vdev=xvda, access=rw, cache=none, target=/a,b=c",
-		  "[{\"vdev\":\"xvda\",\"readonly\":false,\"cache\":\"none\",\"path\":\"/a,b=c\"}]" },
+		  "[{\"cache\":\"none\",\"path\":\"/a,b=c\",\"readonly\":false,\"vdev\":\"xvda\"}]" },
 		{ "/with=equals", "[{\"path\":\"/with=equals\"}]" },
 	};
 
