@@ -16,7 +16,7 @@ def write(file, kernel_names, extra):
         archive.data("/etc/session", (paths.TOOLS / "guest-session").read_bytes(), 0o755)
         archive.data("/etc/passwd", b"root::0:0:root:/root:/bin/sh\n")
         archive.data("/etc/group", b"root:x:0:\n")
-        for name in ("memcheck", "tick"):
+        for name in ("memcheck", "diskcheck", "tick"):
             archive.copy(tool(name), f"/bin/{name}")
         archive.data("/bin/load", (paths.TOOLS / "guest-load").read_bytes(), 0o755)
         _busybox(archive)

@@ -98,6 +98,7 @@ static int parse_parts(char *rest, json_t *o, struct err *err)
 			r = put_key(o, trim(part), trim(equals + 1), err);
 		} else if (!strcmp(part, "ro") || !strcmp(part, "rw")) {
 			r = put_access(o, part, err);
+			position = 4; /* wherever it stands, it is the last one */
 		} else {
 			r = put_position(o, position++, part, err);
 		}
