@@ -131,12 +131,16 @@ static int add_range(struct image_pager *p, uint8_t *hva, uint64_t bytes)
 	return ioctl(p->uffd, UFFDIO_REGISTER, &reg) < 0 ? -errno : 0;
 }
 
-/* Wakes all who wait there, too. */
+/*
+ * Wakes all who wait there, too. Linux does that before it takes the mapping's own lock, under which faults are handled
+ * since 6.7: who came in between would wait for ever, so they are woken once more.
+ */
 static int remove_range(struct image_pager *p, uint8_t *hva, uint64_t bytes)
 {
 	struct uffdio_range range = { .start = (uintptr_t)hva, .len = bytes };
 
 	ioctl(p->uffd, UFFDIO_UNREGISTER, &range);
+	wake(p, hva, bytes);
 	return 0;
 }
 
