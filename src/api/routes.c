@@ -242,6 +242,7 @@ static int take_image_args(struct call *call, struct image_request *q)
 		{ "level", ARG_NUMBER, &q->level },
 		{ "uncooperative", ARG_BOOL, &q->a.uncooperative },
 		{ "full", ARG_BOOL, &q->a.full },
+		{ "no_disks", ARG_BOOL, &q->a.no_disks },
 		{ "key_file", ARG_STRING, &q->key_file },
 		{ "passphrase_file", ARG_STRING, &q->passphrase_file },
 		{ "encrypt_metadata", ARG_BOOL, &q->a.hide_metadata },

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 
 #include "base/cleanup.h"
@@ -69,4 +71,18 @@ int io_read_file(const char *path, size_t max, uint8_t **ret_buf, size_t *ret_le
 	*ret_len = (size_t)st.st_size;
 	*ret_buf = take_ptr(buf);
 	return 0;
+}
+
+int io_clone_file(int fd, const char *path, mode_t mode)
+{
+	_cleanup_close_ int to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	int r;
+
+	if (to < 0)
+		return -errno;
+	if (ioctl(to, FICLONE, fd) == 0)
+		return 0;
+	r = -errno;
+	unlink(path);
+	return r;
 }

@@ -18,4 +18,10 @@ int io_pwrite_full(int fd, const void *buf, size_t len, uint64_t offset);
 /* Whole file into allocated memory with a NUL behind it; refused above @max bytes. */
 int io_read_file(const char *path, size_t max, uint8_t **ret_buf, size_t *ret_len, struct err *err);
 
+/*
+ * A new file at @path that shares the blocks of @fd until one of both is written. -EEXIST; -EOPNOTSUPP, -EXDEV,
+ * -EINVAL, -ENOTTY: the filesystem cannot, or @path is on another one. Nothing is left of it then.
+ */
+int io_clone_file(int fd, const char *path, mode_t mode);
+
 #endif

@@ -54,6 +54,24 @@ static void print_metadata(json_t *meta)
 	       (int64_t)json_integer_value(json_object_get(guest, "wakes")));
 }
 
+static void print_disks(json_t *disks)
+{
+	const char *title = "disks";
+	json_t *d;
+	size_t i;
+
+	json_array_foreach (disks, i, d) {
+		const char *snapshot = json_string_value(json_object_get(d, "snapshot"));
+
+		if (!snapshot && !json_object_get(d, "bytes"))
+			continue;
+		printf("%-12s %s: %s %s\n", title, json_string_value(json_object_get(d, "vdev")),
+		       snapshot ? "snapshot of this moment in" : "as it was left in",
+		       snapshot ?: json_string_value(json_object_get(d, "path")));
+		title = "";
+	}
+}
+
 static void print_info(const char *path, struct image_reader *r, json_t *meta, const struct image_stats *s)
 {
 	printf("image        %s, format %u\n", path, s->version);
@@ -61,6 +79,7 @@ static void print_info(const char *path, struct image_reader *r, json_t *meta, c
 		printf("encrypted    with a %s\n", s->passphrase ? "passphrase" : "key");
 	if (json_object_get(meta, "config"))
 		print_metadata(meta);
+	print_disks(json_object_get(meta, "disks"));
 	if (s->locked) {
 		printf("file         %.1f MiB; nothing of this was checked without the key\n",
 		       (double)s->file_bytes / (1 << 20));

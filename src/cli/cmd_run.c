@@ -305,24 +305,25 @@ char *image_name(const char *image, struct image_key *key, int *ret_code)
 }
 
 /* What is to be different from the image's configuration. Allocated. */
-static char *identity_json(const char *name, const char *uuid, uint32_t domid)
+static char *identity_json(const char *name, const char *uuid, uint32_t domid, json_t *disks)
 {
 	json_auto_t *o = json_object();
 
 	put_string(o, "name", name);
 	put_string(o, "uuid", uuid);
 	put_number(o, "domid", domid);
-	return json_dumps(o, JSON_COMPACT);
+	return put_disks(o, disks) < 0 ? NULL : json_dumps(o, JSON_COMPACT);
 }
 
 char *new_identity(const char *name)
 {
-	return identity_json(name, "new", 0);
+	return identity_json(name, "new", 0, NULL);
 }
 
 struct restore_flags {
 	bool paused, transparent, console, eager;
-	const char *name, *fail_at, *uuid;
+	const char *name, *fail_at, *uuid, *how_disks;
+	json_t *disks;
 	uint32_t domid, memory;
 	struct key_flags key;
 	struct job_options job;
@@ -336,7 +337,8 @@ static int parse_restore(int argc, char **argv, struct restore_flags *f, int *re
 		{ "paused", 'p', FLAG_BOOL, &f->paused },   { "transparent", 't', FLAG_BOOL, &f->transparent },
 		{ "console", 'c', FLAG_BOOL, &f->console }, { "eager", 'e', FLAG_BOOL, &f->eager },
 		{ "json", 0, FLAG_BOOL, &f->job.json },	    { "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
-		{ "fail-at", 0, FLAG_STRING, &f->fail_at }, KEY_FLAGS(&f->key),
+		{ "fail-at", 0, FLAG_STRING, &f->fail_at }, { "disk", 'd', FLAG_LIST, &f->disks },
+		{ "disks", 0, FLAG_STRING, &f->how_disks }, KEY_FLAGS(&f->key),
 	};
 
 	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
@@ -344,11 +346,17 @@ static int parse_restore(int argc, char **argv, struct restore_flags *f, int *re
 
 static int restore(const char *image, const char *name, const struct restore_flags *f, const struct key_loan *key)
 {
-	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid);
+	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid, f->disks);
 	char memory[16];
-	const char *args[15] = { "--restore", image, "--config", identity ?: "{}" };
+	const char *args[16] = { "--restore", image, "--config", identity ?: "{}" };
 	int r, a = 4;
 
+	if (!identity)
+		return EXIT_USAGE;
+	if (f->how_disks && strcmp(f->how_disks, "keep"))
+		return usage("restore: --disks %s: keep is possible", f->how_disks);
+	if (f->how_disks)
+		args[a++] = "--keep-disks";
 	if (f->eager)
 		args[a++] = "--eager";
 	if (f->transparent)
@@ -402,5 +410,7 @@ int cmd_restore(int argc, char **argv)
 		if (!from_image)
 			return r;
 	}
-	return restore(real, f.name ?: from_image, &f, &loan);
+	r = restore(real, f.name ?: from_image, &f, &loan);
+	json_decref(f.disks);
+	return r;
 }

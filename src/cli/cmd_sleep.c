@@ -139,7 +139,7 @@ static int put_leave_out(json_t *body, json_t *list)
 }
 
 struct save_flags {
-	bool copy, stay, force, incremental, uncooperative, full, hide_metadata;
+	bool copy, stay, force, incremental, uncooperative, full, no_disks, hide_metadata;
 	const char *fail_at, *compress, *every;
 	uint32_t keep, timeout;
 	struct key_flags key;
@@ -161,6 +161,7 @@ static int parse_save(int argc, char **argv, struct save_flags *f, int *ret_n)
 		{ "uncooperative", 'u', FLAG_BOOL, &f->uncooperative },
 		{ "compress", 'z', FLAG_STRING, &f->compress },
 		{ "full", 0, FLAG_BOOL, &f->full },
+		{ "no-disks", 0, FLAG_BOOL, &f->no_disks },
 		{ "every", 0, FLAG_STRING, &f->every },
 		{ "keep", 0, FLAG_NUMBER, &f->keep },
 		{ "encrypt-metadata", 0, FLAG_BOOL, &f->hide_metadata },
@@ -180,6 +181,8 @@ static int make_save_body(const struct save_flags *f, bool save, const char *ima
 	json_object_set_new(body, "replace", json_boolean(f->force));
 	if (f->full)
 		json_object_set_new(body, "full", json_true());
+	if (f->no_disks)
+		json_object_set_new(body, "no_disks", json_true());
 	if (f->stay && save)
 		json_object_set_new(body, "stay", json_true());
 	if (f->incremental)

@@ -47,6 +47,7 @@ struct disk {
 	uint32_t block_bytes;  /* the smallest unit it takes: 512 or more */
 	uint32_t discard_unit; /* bytes; 0: it cannot discard */
 	bool readonly;
+	int fd; /* of its file; the implementation's */
 	const struct disk_ops *ops;
 };
 
@@ -57,6 +58,12 @@ struct disk_ops {
 	int (*resized)(struct disk *d, uint64_t *ret_bytes);
 	void (*close)(struct disk *d);
 };
+
+/* Its file, for who copies it while it is at rest. */
+static inline int disk_fd(const struct disk *d)
+{
+	return d->fd;
+}
 
 /*
  * A raw file or a block device, by io_uring. It is locked for as long as it is open, against all who lock as we do:

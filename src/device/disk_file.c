@@ -19,7 +19,6 @@ struct disk_file {
 	struct disk disk;
 	struct io_uring ring;
 	bool has_ring, is_device, no_flush;
-	int fd;
 };
 
 static const char *const cache_names[] = { "writeback", "none", "writethrough", "directsync", "unsafe" };
@@ -66,16 +65,17 @@ static void submit(struct disk *d, struct disk_io *io)
 	}
 	switch (io->op) {
 	case DISK_READ:
-		io_uring_prep_readv(sqe, f->fd, io->iov, io->iovs, io->offset);
+		io_uring_prep_readv(sqe, f->disk.fd, io->iov, io->iovs, io->offset);
 		break;
 	case DISK_WRITE:
-		io_uring_prep_writev(sqe, f->fd, io->iov, io->iovs, io->offset);
+		io_uring_prep_writev(sqe, f->disk.fd, io->iov, io->iovs, io->offset);
 		break;
 	case DISK_FLUSH:
-		io_uring_prep_fsync(sqe, f->fd, IORING_FSYNC_DATASYNC);
+		io_uring_prep_fsync(sqe, f->disk.fd, IORING_FSYNC_DATASYNC);
 		break;
 	case DISK_DISCARD:
-		io_uring_prep_fallocate(sqe, f->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, io->offset, io->bytes);
+		io_uring_prep_fallocate(sqe, f->disk.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, io->offset,
+					io->bytes);
 		break;
 	}
 	io_uring_sqe_set_data(sqe, io);
@@ -141,12 +141,12 @@ static int find_size(struct disk_file *f, uint64_t *ret)
 	struct stat st;
 	uint64_t bytes;
 
-	if (fstat(f->fd, &st) < 0)
+	if (fstat(f->disk.fd, &st) < 0)
 		return -errno;
 	f->is_device = S_ISBLK(st.st_mode);
 	if (!f->is_device && !S_ISREG(st.st_mode))
 		return -ENOTBLK;
-	if (f->is_device && ioctl(f->fd, BLKGETSIZE64, &bytes) < 0)
+	if (f->is_device && ioctl(f->disk.fd, BLKGETSIZE64, &bytes) < 0)
 		return -errno;
 	*ret = (f->is_device ? bytes : (uint64_t)st.st_size) / SECTOR * SECTOR;
 	return 0;
@@ -163,7 +163,7 @@ static void close_file(struct disk *d)
 
 	if (f->has_ring)
 		io_uring_queue_exit(&f->ring);
-	close_fdp(&f->fd);
+	close_fdp(&f->disk.fd);
 	free(f);
 }
 
@@ -178,10 +178,10 @@ static void find_units(struct disk_file *f, bool direct)
 	int n = 0;
 
 	f->disk.block_bytes = SECTOR;
-	if (f->is_device && ioctl(f->fd, BLKSSZGET, &n) == 0 && n > 0)
+	if (f->is_device && ioctl(f->disk.fd, BLKSSZGET, &n) == 0 && n > 0)
 		f->disk.block_bytes = (uint32_t)n;
 #ifdef STATX_DIOALIGN
-	else if (direct && statx(f->fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) == 0 && x.stx_mask & STATX_DIOALIGN)
+	else if (direct && statx(f->disk.fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &x) == 0 && x.stx_mask & STATX_DIOALIGN)
 		f->disk.block_bytes = MAX(x.stx_dio_offset_align, SECTOR);
 #endif
 	(void)direct;
@@ -193,7 +193,7 @@ static int lock(struct disk_file *f, const char *path, struct err *err)
 {
 	struct flock l = { .l_type = f->disk.readonly ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 
-	if (fcntl(f->fd, F_OFD_SETLK, &l) == 0)
+	if (fcntl(f->disk.fd, F_OFD_SETLK, &l) == 0)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return err_set(err, -EBUSY, "%s is in use by another machine%s", path,
@@ -213,14 +213,14 @@ int disk_file_open(const struct disk_options *o, struct disk **ret, struct err *
 	f->disk.ops = &ops;
 	f->disk.readonly = o->readonly;
 	f->no_flush = o->cache == DISK_UNSAFE || o->readonly;
-	f->fd = open(o->path, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | flags[o->cache]);
-	if (f->fd < 0)
+	f->disk.fd = open(o->path, (o->readonly ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | flags[o->cache]);
+	if (f->disk.fd < 0)
 		return err_errno(err, -errno, "disk %s", o->path);
 	r = find_size(f, &f->disk.bytes);
 	if (r < 0)
 		return r == -ENOTBLK ? err_set(err, -EINVAL, "disk %s is neither a file nor a block device", o->path)
 				     : err_errno(err, r, "disk %s", o->path);
-	fcntl(f->fd, F_SETFL, fcntl(f->fd, F_GETFL) & ~O_NONBLOCK);
+	fcntl(f->disk.fd, F_SETFL, fcntl(f->disk.fd, F_GETFL) & ~O_NONBLOCK);
 	find_units(f, flags[o->cache] & O_DIRECT);
 	r = lock(f, o->path, err);
 	if (r < 0)

@@ -33,8 +33,9 @@ struct guest {
 	struct xen_domain *domain;
 	struct console *console;
 	struct bus *bus;
-	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
-	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
+	struct disk *disk[GUEST_DISKS_MAX]; /* the bus's */
+	struct ioapic *ioapic;		    /* NULL: its ACPI tables have none (it is older than that) */
+	uint64_t generation; /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
 	uint32_t generation_pin;
 	struct image_pager *pager;
 	uint32_t wakes;
@@ -332,13 +333,13 @@ static int build_domain(struct guest *g, struct err *err)
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }
 
-static int add_disk(struct guest *g, const struct guest_disk *d, struct err *err)
+static int add_disk(struct guest *g, size_t i, struct err *err)
 {
+	const struct guest_disk *d = &g->config.disks.disk[i];
 	struct disk_options o = { .path = d->path, .readonly = d->readonly, .cache = d->cache };
-	struct disk *disk;
-	int r = disk_file_open(&o, &disk, err);
+	int r = disk_file_open(&o, &g->disk[i], err);
 
-	return r ?: vbd_add(g->bus, d->vdev, disk, d->path, err);
+	return r ?: vbd_add(g->bus, d->vdev, g->disk[i], d->path, err);
 }
 
 /* They are there for the guest once guest_connect_devices() was called. */
@@ -347,7 +348,7 @@ static int add_devices(struct guest *g, struct err *err)
 	int r = bus_new(g->domain, &g->bus, err);
 
 	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
-		r = add_disk(g, &g->config.disks.disk[i], err);
+		r = add_disk(g, i, err);
 	return r;
 }
 
@@ -561,6 +562,11 @@ int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err)
 void guest_devices_go(struct guest *g)
 {
 	bus_go(g->bus);
+}
+
+struct disk *guest_disk(struct guest *g, size_t i)
+{
+	return g->disk[i];
 }
 
 /* ---- what people ask for ---- */

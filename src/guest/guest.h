@@ -129,6 +129,8 @@ int guest_connect_devices(struct guest *g, bool anew, struct err *err);
  */
 int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);
 void guest_devices_go(struct guest *g);
+/* Number @i of its configuration. The bus's. */
+struct disk *guest_disk(struct guest *g, size_t i);
 /*
  * Memory from an image, as it is touched. Takes @r over unless it fails (image_pager_new()). If the
  * image turns out unreadable later, the guest ends as FAILED before it sees a wrong byte.

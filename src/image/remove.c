@@ -9,6 +9,7 @@
 
 #include "base/str.h"
 #include "image/reader.h"
+#include "image/snapshots.h"
 
 #define DEPTH_MAX IMAGE_FILES_MAX
 
@@ -60,6 +61,17 @@ static int add_name(void *arg, const char *path, struct err *err)
 	return 0;
 }
 
+/* First the image, then what is worth nothing without it. */
+static int remove_one(const char *path, struct err *err)
+{
+	_cleanup_(image_snapshots_freep) struct image_snapshots *s = image_snapshots_of(path);
+
+	if (unlink(path) < 0)
+		return err_errno(err, -errno, "remove %s", path);
+	image_snapshots_remove(s, NULL);
+	return 0;
+}
+
 static int remove_with_children(void *arg, const char *path, struct err *err)
 {
 	_cleanup_(image_file_freep) struct image_file *f = try_open(path);
@@ -70,9 +82,7 @@ static int remove_with_children(void *arg, const char *path, struct err *err)
 		return err_set(err, -ELOOP, "%s has too many generations", path);
 	r = f ? for_children(f, remove_with_children, depth, err) : 0;
 	--*depth;
-	if (r == 0 && unlink(path) < 0)
-		r = err_errno(err, -errno, "remove %s", path);
-	return r;
+	return r ?: remove_one(path, err);
 }
 
 int image_remove(const char *path, bool cascade, struct err *err)
@@ -91,5 +101,5 @@ int image_remove(const char *path, bool cascade, struct err *err)
 	if (r == 0 && names.n)
 		return err_set(err, -EBUSY, "%s is needed by %s%s (--cascade removes them, too)", path, names.text,
 			       names.n > 5 ? " and others" : "");
-	return r ?: unlink(path) < 0 ? err_errno(err, -errno, "remove %s", path) : 0;
+	return r ?: remove_one(path, err);
 }

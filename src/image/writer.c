@@ -15,6 +15,7 @@
 #include "base/io.h"
 #include "base/str.h"
 #include "image/reader.h"
+#include "image/snapshots.h"
 #include "image/writer.h"
 
 void image_writer_free(struct image_writer *w)
@@ -403,11 +404,14 @@ static int give_name(struct image_writer *w)
 
 int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct err *err)
 {
+	_cleanup_(image_snapshots_freep) struct image_snapshots *old = NULL, *new = NULL;
 	int r = add_last_records(w, err);
 
 	r = r ?: write_all(w, err);
 	if (r < 0)
 		return r;
+	if (w->dir_fd >= 0 && w->replace)
+		old = image_snapshots_of(w->path);
 	r = w->dir_fd < 0 ? 0 : give_name(w);
 	if (r < 0)
 		return err_errno(err, r, "give the image its name %s", w->path);
@@ -419,6 +423,10 @@ int image_writer_seal(struct image_writer *w, struct image_stats *ret, struct er
 		if (!w->replaced)
 			unlink(w->path);
 		return err_errno(err, r, "write the folder of %s to the disk", w->path);
+	}
+	if (old) {
+		new = image_snapshots_of(w->path);
+		image_snapshots_remove(old, new);
 	}
 	*ret = (struct image_stats){ .file_bytes = w->file_len,
 				     .memory_bytes = w->stored_bytes,

@@ -347,6 +347,7 @@ static const struct option options[] = {
 	{ "passphrase-file", required_argument, NULL, 'K' },
 	{ "fork", required_argument, NULL, 'F' },
 	{ "memory", required_argument, NULL, 'm' },
+	{ "keep-disks", no_argument, NULL, 'd' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -392,6 +393,9 @@ static int read_options(struct monitor *m, int argc, char **argv)
 			break;
 		case 'm':
 			m->first.memory_mib = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'd':
+			m->first.keep_disks = true;
 			break;
 		case 'x':
 			m->first.fail_at = optarg;

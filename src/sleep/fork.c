@@ -133,6 +133,8 @@ static int clone_enter(struct pm_run *run, void *arg, struct err *err)
 	}
 	for (uint32_t i = 0; r < 0 && i < c->n; i++)
 		c->stop(c->arg, i);
+	if (r == 0)
+		sleep_disks_undo(run, op); /* each has a clone of its own by now */
 	return r;
 }
 
@@ -162,15 +164,15 @@ void sleep_fork_fini(struct sleep_op *op)
 	}
 
 static const struct pm_phase fork_phases[] = {
-	PHASE_LOAD,  PHASE_COPY,  PHASE_REQUEST, PHASE_FREEZE, PHASE_PARK,
-	PHASE_DRAIN, PHASE_STATE, PHASE_SHARE,	 PHASE_THAW,   PHASE_CLONE,
+	PHASE_LOAD,  PHASE_SYNC_DISKS, PHASE_COPY,  PHASE_REQUEST, PHASE_FREEZE, PHASE_PARK,
+	PHASE_DRAIN, PHASE_DISKS,      PHASE_STATE, PHASE_SHARE,   PHASE_THAW,	 PHASE_CLONE,
 };
 
 const struct pm_table sleep_fork_table = { "fork", fork_phases, ARRAY_SIZE(fork_phases) };
 
 /* Of one that sleeps, or was restored and has not run yet. It stays as it is. */
 static const struct pm_phase fork_asleep_phases[] = {
-	PHASE_LOAD, PHASE_COPY, PHASE_PARK, PHASE_STATE, PHASE_SHARE, PHASE_CLONE,
+	PHASE_LOAD, PHASE_COPY, PHASE_PARK, PHASE_DISKS, PHASE_STATE, PHASE_SHARE, PHASE_CLONE,
 };
 
 const struct pm_table sleep_fork_asleep_table = { "fork", fork_asleep_phases, ARRAY_SIZE(fork_asleep_phases) };

@@ -3,12 +3,21 @@
 #ifndef NIDRA_SLEEP_INTERNAL_H
 #define NIDRA_SLEEP_INTERNAL_H
 
+#include <jansson.h>
 #include <stdatomic.h>
 
 #include "image/image.h"
 #include "pm/chain.h"
 #include "pm/pm.h"
 #include "sleep/sleep.h"
+
+/* What an image says of a disk, or (RESTORE) what was made for it. */
+struct sleep_disk {
+	char *snapshot; /* path of a clone */
+	bool noted;	/* what it was like: */
+	uint64_t bytes;
+	int64_t mtime_ns;
+};
 
 /* One operation, from start to end. Lives on its thread. */
 struct sleep_op {
@@ -37,6 +46,11 @@ struct sleep_op {
 	struct live *live;				   /* live.c */
 	struct sleep_range guests_range[SLEEP_RANGES_MAX]; /* what the guest leaves out, as it says at the moment */
 	size_t guests_ranges;
+
+	struct sleep_disk *disk; /* disks.c */
+	size_t disks;
+	struct guest_disks other_disks; /* RESTORE: paths that replace the image's */
+	json_t *disk_notes;		/* RESTORE: the image's */
 
 	int state_fd, base_fd; /* FORK: what the clones get; -1: nothing (yet) */
 };
@@ -145,6 +159,23 @@ int sleep_live_rebase(struct sleep_op *op, struct err *err);
 #define PHASE_WRITE                                                                                                    \
 	{                                                                                                              \
 		"write", sleep_write_enter, NULL                                                                       \
+	}
+
+/* disks.c */
+int sleep_sync_disks_enter(struct pm_run *run, void *op, struct err *err);
+int sleep_disks_enter(struct pm_run *run, void *op, struct err *err);
+void sleep_disks_undo(struct pm_run *run, void *op);
+void sleep_disks_fini(struct sleep_op *op);
+json_t *sleep_disks_json(const struct sleep_op *op); /* for the metadata */
+/* RESTORE: op->config's disks become those that the machine is to have. */
+int sleep_disks_prepare_enter(struct pm_run *run, void *op, struct err *err);
+#define PHASE_SYNC_DISKS                                                                                               \
+	{                                                                                                              \
+		"sync-disks", sleep_sync_disks_enter, NULL                                                             \
+	}
+#define PHASE_DISKS                                                                                                    \
+	{                                                                                                              \
+		"disks", sleep_disks_enter, sleep_disks_undo                                                           \
 	}
 
 /* fork.c: what is left of a fork's operation, whichever way it ended */

@@ -52,6 +52,8 @@ char *sleep_metadata(const struct sleep_op *op)
 		      "took_part", asked);
 	if (op->args.leave_outs || op->guests_ranges)
 		json_object_set_new(o, "left_out", left_out(op));
+	if (op->disks)
+		json_object_set_new(o, "disks", sleep_disks_json(op));
 	s = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
 	json_decref(o);
 	return s;
@@ -68,6 +70,7 @@ int sleep_metadata_config(const char *json, size_t len, struct guest_config *ret
 
 	op->wakes = (uint32_t)json_integer_value(wakes);
 	op->not_asked = json_is_false(json_object_get(json_object_get(o, "guest"), "took_part"));
+	op->disk_notes = json_incref(json_object_get(o, "disks"));
 	json_decref(o);
 	if (!text)
 		return err_set(err, -EBADMSG, "the image's metadata has no configuration");

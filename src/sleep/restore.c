@@ -115,6 +115,8 @@ static int image_enter(struct pm_run *run, void *arg, struct err *err)
 	int r;
 
 	op->config = (struct guest_config){ 0 };
+	op->other_disks = want.disks;
+	want.disks = (struct guest_disks){ 0 };
 	r = open_reader(op, err);
 	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
 	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, op, err);
@@ -302,13 +304,10 @@ static int start_enter(struct pm_run *run, void *arg, struct err *err)
 }
 
 static const struct pm_phase restore_phases[] = {
-	{ "image", image_enter, image_undo },
-	{ "build", build_enter, build_undo },
-	{ "check", check_enter, NULL },
-	{ "memory", memory_enter, NULL },
-	{ "state", state_enter, NULL },
-	{ "connect", connect_enter, NULL },
-	{ "start", start_enter, NULL, .no_return = true },
+	{ "image", image_enter, image_undo }, { "disks", sleep_disks_prepare_enter, sleep_disks_undo },
+	{ "build", build_enter, build_undo }, { "check", check_enter, NULL },
+	{ "memory", memory_enter, NULL },     { "state", state_enter, NULL },
+	{ "connect", connect_enter, NULL },   { "start", start_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_restore_table = { "restore", restore_phases, ARRAY_SIZE(restore_phases) };

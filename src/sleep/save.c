@@ -23,10 +23,12 @@ static int end_enter(struct pm_run *run, void *arg, struct err *err)
 static const struct pm_phase save_phases[] = {
 	PHASE_IMAGE_OPEN,
 	PHASE_LOAD,
+	PHASE_SYNC_DISKS,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
 	PHASE_DRAIN,
+	PHASE_DISKS,
 	PHASE_CAPTURE,
 	PHASE_MEMORY,
 	{ "seal", sleep_seal_enter, NULL, .no_return = true },
@@ -39,6 +41,7 @@ static const struct pm_phase save_suspended_phases[] = {
 	PHASE_IMAGE_OPEN,
 	PHASE_LOAD,
 	PHASE_PARK,
+	PHASE_DISKS,
 	PHASE_CAPTURE,
 	PHASE_MEMORY,
 	{ "seal", sleep_seal_enter, NULL, .no_return = true },
@@ -49,36 +52,68 @@ const struct pm_table sleep_save_suspended_table = { "save", save_suspended_phas
 
 /* save -p: the guest stays here, suspended, beside its image. */
 static const struct pm_phase save_stay_phases[] = {
-	PHASE_IMAGE_OPEN, PHASE_LOAD,	PHASE_REQUEST,
-	PHASE_FREEZE,	  PHASE_PARK,	PHASE_DRAIN,
-	PHASE_CAPTURE,	  PHASE_MEMORY, { "seal", sleep_seal_enter, NULL, .no_return = true },
+	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
+	PHASE_SYNC_DISKS,
+	PHASE_REQUEST,
+	PHASE_FREEZE,
+	PHASE_PARK,
+	PHASE_DRAIN,
+	PHASE_DISKS,
+	PHASE_CAPTURE,
+	PHASE_MEMORY,
+	{ "seal", sleep_seal_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_save_stay_table = { "save", save_stay_phases, ARRAY_SIZE(save_stay_phases) };
 
 /* Memory is written before and behind the moment: the guest waits for neither. */
 static const struct pm_phase checkpoint_phases[] = {
-	PHASE_IMAGE_OPEN, PHASE_LOAD, PHASE_PRECOPY, PHASE_REQUEST,
-	PHASE_FREEZE,	  PHASE_PARK, PHASE_DRAIN,   PHASE_CAPTURE,
-	PHASE_MOMENT,	  PHASE_THAW, PHASE_WRITE,   { "seal", sleep_live_seal_enter, NULL },
+	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
+	PHASE_PRECOPY,
+	PHASE_SYNC_DISKS,
+	PHASE_REQUEST,
+	PHASE_FREEZE,
+	PHASE_PARK,
+	PHASE_DRAIN,
+	PHASE_DISKS,
+	PHASE_CAPTURE,
+	PHASE_MOMENT,
+	PHASE_THAW,
+	PHASE_WRITE,
+	{ "seal", sleep_live_seal_enter, NULL },
 };
 
 const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases, ARRAY_SIZE(checkpoint_phases) };
 
 /* checkpoint --uncooperative: the same, but the guest knows nothing of it. */
 static const struct pm_phase snapshot_phases[] = {
-	PHASE_IMAGE_OPEN, PHASE_LOAD,
-	PHASE_PRECOPY,	  { "stop", sleep_stop_enter, sleep_stop_undo, .limit_ns = SLEEP_LIMIT_NS },
-	PHASE_DRAIN,	  PHASE_CAPTURE,
-	PHASE_MOMENT,	  { "go", sleep_go_enter, NULL },
-	PHASE_WRITE,	  { "seal", sleep_live_seal_enter, NULL },
+	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
+	PHASE_PRECOPY,
+	PHASE_SYNC_DISKS,
+	{ "stop", sleep_stop_enter, sleep_stop_undo, .limit_ns = SLEEP_LIMIT_NS },
+	PHASE_DRAIN,
+	PHASE_DISKS,
+	PHASE_CAPTURE,
+	PHASE_MOMENT,
+	{ "go", sleep_go_enter, NULL },
+	PHASE_WRITE,
+	{ "seal", sleep_live_seal_enter, NULL },
 };
 
 const struct pm_table sleep_snapshot_table = { "checkpoint", snapshot_phases, ARRAY_SIZE(snapshot_phases) };
 
 /* Of a guest that sleeps already. */
 static const struct pm_phase copy_phases[] = {
-	PHASE_IMAGE_OPEN, PHASE_LOAD, PHASE_PARK, PHASE_CAPTURE, PHASE_MEMORY, { "seal", sleep_seal_enter, NULL },
+	PHASE_IMAGE_OPEN,
+	PHASE_LOAD,
+	PHASE_PARK,
+	PHASE_DISKS,
+	PHASE_CAPTURE,
+	PHASE_MEMORY,
+	{ "seal", sleep_seal_enter, NULL },
 };
 
 const struct pm_table sleep_copy_table = { "checkpoint", copy_phases, ARRAY_SIZE(copy_phases) };

@@ -74,6 +74,8 @@ struct sleep_args {
 	bool incremental;		   /* CHECKPOINT: only what changed since the last incremental one; and the
 					      next incremental one is this one's child */
 	bool full;			   /* CHECKPOINT, incremental: all memory; a chain begins here */
+	bool no_disks;			   /* SAVE, CHECKPOINT: what the disks are like is the caller's business */
+	bool keep_disks;		   /* RESTORE: likewise, whatever the image says of them */
 	bool replace;			   /* SAVE, CHECKPOINT: an existing file may be replaced */
 	struct image_key *key;		   /* SAVE, CHECKPOINT, RESTORE: of the image; NULL: it is not encrypted */
 	bool hide_metadata;		   /* SAVE, CHECKPOINT, with a key: metadata, too */

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "kvm/machine.h"
 #include "pm/lock.h"
+#include "guest/config_device.h"
 #include "sleep/internal.h"
 
 struct sleeper {
@@ -186,6 +187,9 @@ static void start_free(struct start *st)
 	if (!st)
 		return;
 	guest_config_fini(&st->op.config);
+	guest_disks_fini(&st->op.other_disks);
+	json_decref(st->op.disk_notes);
+	sleep_disks_fini(&st->op);
 	sleep_fork_fini(&st->op);
 	close_fdp(&st->fork.state_fd);
 	close_fdp(&st->fork.memory_fd);

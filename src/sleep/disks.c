@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Disks and memory of an image are of one moment.
+ *
+ * save: the guest ends, so its disks stay what they are; what they were like is noted, and who restores later is
+ * told if somebody has written to them since. checkpoint and fork: the guest runs on and writes, so each disk
+ * it can write is cloned at the moment, by the filesystem (a copy that shares all blocks until one side writes).
+ * The clone lies beside its disk, for filesystems clone only within themselves. docs/disks.md has it for people.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/str.h"
+#include "device/disk.h"
+#include "sleep/internal.h"
+
+static bool is_copied(const struct sleep_op *op)
+{
+	return op->verb == SLEEP_CHECKPOINT || op->verb == SLEEP_FORK;
+}
+
+/* What is still only in the host's memory, before the guest has to wait for it. */
+int sleep_sync_disks_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	const struct guest_disks *d = &guest_config(op->guest)->disks;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < d->n; i++) {
+		if (op->args.no_disks || d->disk[i].readonly)
+			continue;
+		r = pm_check(run, err);
+		if (r == 0 && fdatasync(disk_fd(guest_disk(op->guest, i))) < 0)
+			r = err_errno(err, -errno, "write disk %s", d->disk[i].path);
+	}
+	return r;
+}
+
+static int clone_disk(const struct guest_disk *d, int fd, uint32_t tag, struct sleep_disk *note, struct err *err)
+{
+	int r;
+
+	note->snapshot = str_printf("%s.%08" PRIx32, d->path, tag);
+	if (!note->snapshot)
+		return err_errno(err, -ENOMEM, "disk %s", d->path);
+	r = io_clone_file(fd, note->snapshot, 0400);
+	if (r == 0)
+		return 0;
+	if (r != -EOPNOTSUPP && r != -EXDEV && r != -EINVAL && r != -ENOTTY)
+		err_errno(err, r, "clone disk %s", d->path);
+	else
+		r = err_set(err, -EOPNOTSUPP,
+			    "%s: its filesystem cannot clone files (Btrfs, XFS and others can; see nidra check), so "
+			    "the disk "
+			    "cannot be kept as it is at this moment; --no-disks leaves that to you",
+			    d->path);
+	free(take_ptr(note->snapshot));
+	return r;
+}
+
+static int note_disk(struct sleep_op *op, size_t i, uint32_t tag, struct err *err)
+{
+	const struct guest_disk *d = &guest_config(op->guest)->disks.disk[i];
+	int fd = disk_fd(guest_disk(op->guest, i));
+	struct sleep_disk *note = &op->disk[i];
+	struct stat st;
+
+	if (d->readonly)
+		return 0;
+	if (is_copied(op))
+		return clone_disk(d, fd, tag, note, err);
+	/* Once more: the last that the guest wrote has to be there for as long as the image. */
+	if (fdatasync(fd) < 0 || fstat(fd, &st) < 0)
+		return err_errno(err, -errno, "write disk %s", d->path);
+	note->noted = S_ISREG(st.st_mode);
+	note->bytes = (uint64_t)st.st_size;
+	note->mtime_ns = (int64_t)st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	return 0;
+}
+
+int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	size_t n = guest_config(op->guest)->disks.n;
+	uint32_t tag = 0;
+	int r = 0;
+
+	if (op->args.no_disks || !n)
+		return 0;
+	op->disk = calloc(n, sizeof(*op->disk));
+	if (!op->disk || getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
+		return err_errno(err, -ENOMEM, "disks");
+	op->disks = n;
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = note_disk(op, i, tag, err);
+	if (r < 0)
+		sleep_disks_undo(run, op);
+	return r;
+}
+
+void sleep_disks_fini(struct sleep_op *op)
+{
+	for (size_t i = 0; i < op->disks; i++)
+		free(op->disk[i].snapshot);
+	free(op->disk);
+	op->disk = NULL;
+	op->disks = 0;
+}
+
+void sleep_disks_undo(struct pm_run *run, void *arg)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	for (size_t i = 0; i < op->disks; i++)
+		if (op->disk[i].snapshot)
+			unlink(op->disk[i].snapshot);
+	sleep_disks_fini(op);
+}
+
+json_t *sleep_disks_json(const struct sleep_op *op)
+{
+	const struct guest_disks *d = &guest_config(op->guest)->disks;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < op->disks; i++) {
+		json_t *o = json_pack("{s:s, s:s}", "vdev", d->disk[i].vdev, "path", d->disk[i].path);
+
+		if (op->disk[i].snapshot)
+			json_object_set_new(o, "snapshot", json_string(op->disk[i].snapshot));
+		if (op->disk[i].noted) {
+			json_object_set_new(o, "bytes", json_integer((json_int_t)op->disk[i].bytes));
+			json_object_set_new(o, "mtime_ns", json_integer(op->disk[i].mtime_ns));
+		}
+		json_array_append_new(list, o);
+	}
+	return list;
+}
+
+/* ---- restore ---- */
+
+/* Paths that the caller gave replace those of disks with the same name. */
+static int override(struct sleep_op *op, bool *overridden, struct err *err)
+{
+	struct guest_disks *disks = &op->config.disks, *other = &op->other_disks;
+
+	for (size_t o = 0; o < other->n; o++) {
+		size_t i = 0;
+
+		while (i < disks->n && strcmp(disks->disk[i].vdev, other->disk[o].vdev))
+			i++;
+		if (i == disks->n)
+			return err_set(err, -EINVAL, "the machine has no disk %s", other->disk[o].vdev);
+		free(disks->disk[i].path);
+		disks->disk[i].path = take_ptr(other->disk[o].path);
+		overridden[i] = true;
+	}
+	return 0;
+}
+
+static int check_unchanged(const struct guest_disk *d, json_t *note, struct err *err)
+{
+	json_t *bytes = json_object_get(note, "bytes"), *mtime = json_object_get(note, "mtime_ns");
+	struct stat st;
+
+	if (!bytes)
+		return 0;
+	if (stat(d->path, &st) < 0)
+		return err_errno(err, -errno, "disk %s", d->path);
+	if (st.st_size == json_integer_value(bytes) &&
+	    (int64_t)st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec == json_integer_value(mtime))
+		return 0;
+	return err_set(err, -ESTALE,
+		       "disk %s (%s) was written to since the image was made, so the guest would find it wrong; --disk "
+		       "vdev=%s,target=FILE names a copy of that moment, --disks keep takes it as it is",
+		       d->vdev, d->path, d->vdev);
+}
+
+#define CLONES_MAX 1000 /* of one snapshot for one name; earlier ones may still be wanted */
+
+/* The machine's own: the snapshot stays what it is. */
+static int own_clone(struct sleep_op *op, struct guest_disk *d, size_t i, const char *snapshot, struct err *err)
+{
+	_cleanup_close_ int fd = open(snapshot, O_RDONLY | O_CLOEXEC);
+	_cleanup_free_ char *path = NULL;
+	int r = fd < 0 ? -errno : -EEXIST;
+
+	for (unsigned int n = 1; r == -EEXIST && n < CLONES_MAX; n++) {
+		free(path);
+		path = n == 1 ? str_printf("%s.%s", snapshot, op->config.name)
+			      : str_printf("%s.%s.%u", snapshot, op->config.name, n);
+		r = path ? io_clone_file(fd, path, 0600) : -ENOMEM;
+	}
+	if (r < 0)
+		return err_errno(err, r, "clone %s, which is what disk %s was like", snapshot, d->vdev);
+	free(d->path);
+	d->path = take_ptr(path);
+	op->disk[i].snapshot = strdup(d->path); /* what an undo removes */
+	return 0;
+}
+
+static int prepare_disk(struct sleep_op *op, json_t *note, const bool *overridden, struct err *err)
+{
+	const char *vdev = json_string_value(json_object_get(note, "vdev"));
+	const char *snapshot = json_string_value(json_object_get(note, "snapshot"));
+	struct guest_disks *d = &op->config.disks;
+
+	for (size_t i = 0; vdev && i < d->n; i++) {
+		if (strcmp(d->disk[i].vdev, vdev) || overridden[i] || op->args.keep_disks)
+			continue;
+		return snapshot ? own_clone(op, &d->disk[i], i, snapshot, err)
+				: check_unchanged(&d->disk[i], note, err);
+	}
+	return 0;
+}
+
+int sleep_disks_prepare_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+	bool overridden[GUEST_DISKS_MAX] = { false };
+	json_t *note;
+	size_t i;
+	int r = override(op, overridden, err);
+
+	if (r < 0 || !op->config.disks.n)
+		return r;
+	op->disk = calloc(op->config.disks.n, sizeof(*op->disk));
+	if (!op->disk)
+		return err_errno(err, -ENOMEM, "disks");
+	op->disks = op->config.disks.n;
+	json_array_foreach (op->disk_notes, i, note)
+		if (r == 0)
+			r = prepare_disk(op, note, overridden, err);
+	if (r < 0)
+		sleep_disks_undo(run, op);
+	return r;
+}
