@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check: what this host can do for nidra, found out by the monitor's probe, with advice. */
+#include <linux/io_uring.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/io.h"
 #include "cli/cli.h"
 
 enum verdict { GOOD, WARN, BAD };
@@ -77,6 +82,41 @@ static void check_memory(void)
 	line(mib < 256 ? WARN : GOOD, text, "A guest takes its memory as it touches it; 256 MiB are a small Linux.");
 }
 
+/* Of the folder that we are in: a disk's own is what counts. */
+static bool clones_files(void)
+{
+	char from[] = ".nidra-check.XXXXXX", to[sizeof(from) + 2];
+	int fd = mkstemp(from), r = fd < 0 ? -1 : io_write_full(fd, from, sizeof(from));
+
+	if (fd < 0)
+		return false;
+	snprintf(to, sizeof(to), "%s.c", from);
+	r = r ?: io_clone_file(fd, to, 0600);
+	unlink(from);
+	unlink(to);
+	close(fd);
+	return r == 0;
+}
+
+static void check_disks(json_t *o)
+{
+	line(is(o, "io_uring") ? GOOD : WARN, "guests may have disks (io_uring)",
+	     "The kernel has it since 5.1; sysctl kernel.io_uring_disabled=0 permits it.");
+	line(is(o, "clones_files") ? GOOD : WARN,
+	     "disks in this folder can be cloned for checkpoints and forks (FICLONE)",
+	     "Put disks on Btrfs, XFS or another filesystem that shares blocks, or see to them yourself (--no-disks).");
+}
+
+static bool has_io_uring(void)
+{
+	struct io_uring_params p = { 0 };
+	long fd = syscall(__NR_io_uring_setup, 1, &p);
+
+	if (fd >= 0)
+		close((int)fd);
+	return fd >= 0;
+}
+
 int cmd_check(int argc, char **argv)
 {
 	json_auto_t *o = NULL;
@@ -89,12 +129,15 @@ int cmd_check(int argc, char **argv)
 	o = probe();
 	if (!o)
 		return fail("cannot run %s", monitor_path());
+	json_object_set_new(o, "io_uring", json_boolean(has_io_uring()));
+	json_object_set_new(o, "clones_files", json_boolean(clones_files()));
 	if (json) {
 		json_dumpf(o, stdout, JSON_INDENT(2));
 		puts("");
 		return is(o, "runs") && is(o, "caps") && is(o, "hardware") ? EXIT_OK : EXIT_FAILED;
 	}
 	check_kvm(o);
+	check_disks(o);
 	check_memory();
 	puts(worst == BAD ? "This host cannot run guests of nidra as it is." : "This host can run guests of nidra.");
 	return worst == BAD ? EXIT_FAILED : EXIT_OK;
