@@ -68,7 +68,7 @@ static void put(struct bus_device *dev, bool front, const char *key, const char 
 		log_error("%s: cannot write %s: %s", dev->name, path, strerror(-r));
 }
 
-static void vput(struct bus_device *dev, bool front, const char *key, const char *fmt, va_list ap)
+static void _printf_(4, 0) vput(struct bus_device *dev, bool front, const char *key, const char *fmt, va_list ap)
 {
 	char value[1024];
 
