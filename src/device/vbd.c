@@ -120,8 +120,9 @@ static void publish(struct queue *q)
 	if (!q->answered)
 		return;
 	q->answered = false;
-	xen_backend_wrote(q->vbd->domain, &ring, 1);
 	RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&q->ring, notify);
+	/* Behind the last write: else a copy of the page is made in between, and lacks the index for good. */
+	xen_backend_wrote(q->vbd->domain, &ring, 1);
 	if (notify)
 		xen_backend_notify(q->vbd->domain, q->port);
 }

@@ -33,8 +33,8 @@ void xen_backend_locked(struct xen_domain *d, void (*fn)(void *arg), void *arg);
 void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write);
 
 /*
- * @len bytes at @hva, which is where a grant led to, were written: the next image has to have them. For data
- * that came in by way of the host's kernel; before the guest is told of it. Takes the lock.
+ * @len bytes at @hva, which is where a grant led to, were written, all of them: the next image has to have them.
+ * For data that came in by way of the host's kernel. Takes the lock.
  */
 struct xen_backend_piece {
 	void *hva;
