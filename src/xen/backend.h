@@ -18,7 +18,10 @@ struct xen_domain;
  */
 typedef bool (*xen_backend_fn)(void *arg);
 
-/* Connects @port (one the guest allocated for domain 0, or a ring's) to @send. -EINVAL otherwise. */
+/*
+ * Connects @port (one the guest allocated for domain 0, or a ring's) to @send. -EINVAL otherwise, and if another
+ * backend has it: it is the guest that says which port, and it would take the xenstore ring's.
+ */
 int xen_backend_bind(struct xen_domain *d, unsigned int port, xen_backend_fn send, void *arg);
 void xen_backend_unbind(struct xen_domain *d, unsigned int port);
 /* Sends the guest an event. Takes the lock. */
