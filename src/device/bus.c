@@ -26,6 +26,7 @@ struct bus_device {
 	char name[32];
 	enum xenbus_state state; /* ours */
 	bool connected;
+	struct log_limit log;
 	struct bus_device *next;
 };
 
@@ -206,7 +207,8 @@ static void try_connect(struct bus_device *dev)
 		dev->class->go(dev->arg);
 		return;
 	}
-	log_warn("the guest's frontend makes no sense: %s", err.msg);
+	if (log_allowed(&dev->log))
+		log_warn("the guest's frontend makes no sense: %s", err.msg);
 	set_state(dev, XenbusStateClosing);
 }
 
