@@ -366,6 +366,9 @@ static int check_protocol(struct bus_device *dev, struct err *err)
 	/* The native layout of a 64-bit guest, with or without its name. */
 	if (!protocol || !strcmp(protocol, "x86_64-abi"))
 		return 0;
+	for (char *c = protocol; *c; c++) /* the guest's own text goes to the log */
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	return err_set(err, -EOPNOTSUPP, "protocol \"%.40s\": x86_64-abi is possible", protocol);
 }
 
