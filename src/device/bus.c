@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <xen/xen.h>
 #include <xen/io/xenbus.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "xen/backend.h"
@@ -372,13 +374,18 @@ int bus_adopt(struct bus *b, struct err *err)
 
 int bus_drain(struct bus *b, uint64_t deadline_ns, struct err *err)
 {
-	SCOPED_LOCK(&b->lock);
+	struct timespec t = clock_timespec(deadline_ns);
+	int r = 0;
 
+	/* The thread has the lock for as long as a device takes that a frontend disconnects. */
+	if (pthread_mutex_clocklock(&b->lock, CLOCK_MONOTONIC, &t))
+		return err_set(err, -ETIMEDOUT, "a device does not finish what it was asked to do before it closes");
 	b->drained = true;
-	for (struct bus_device *dev = b->devices; dev; dev = dev->next)
+	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next)
 		if (dev->connected && !dev->class->drain(dev->arg, deadline_ns))
-			return err_set(err, -ETIMEDOUT, "%s does not finish what it was asked to do", dev->name);
-	return 0;
+			r = err_set(err, -ETIMEDOUT, "%s does not finish what it was asked to do", dev->name);
+	pthread_mutex_unlock(&b->lock);
+	return r;
 }
 
 void bus_go(struct bus *b)
