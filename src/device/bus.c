@@ -365,8 +365,11 @@ int bus_adopt(struct bus *b, struct err *err)
 	SCOPED_LOCK(&b->lock);
 
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next) {
+		enum xenbus_state front = read_state(dev, true);
+
 		dev->state = read_state(dev, false);
-		if (dev->state == XenbusStateConnected)
+		/* One that closes may have taken its rings back; bus_go() goes on with that. */
+		if (dev->state == XenbusStateConnected && front != XenbusStateClosing && front != XenbusStateClosed)
 			r = connect(dev, err);
 	}
 	return r;
