@@ -190,11 +190,16 @@ static void disconnect(struct bus_device *dev)
 
 static int connect(struct bus_device *dev, struct err *err)
 {
-	int r = dev->class->connect(dev->arg, dev, err);
+	char path[PATH_BYTES];
+	struct err why = { 0 };
+	int r;
 
+	path_of(path, dev, false, "error");
+	xen_backend_rm(dev->bus->domain, path); /* of an earlier try */
+	r = dev->class->connect(dev->arg, dev, &why);
 	if (r < 0) {
-		bus_put(dev, "error", "%s", err->msg);
-		return err_prefix(err, "%s", dev->name);
+		bus_put(dev, "error", "%s", why.msg);
+		return err_set(err, r, "%s: %s", dev->name, why.msg);
 	}
 	dev->connected = true;
 	return 0;
