@@ -31,7 +31,7 @@ void xen_backend_locked(struct xen_domain *d, void (*fn)(void *arg), void *arg);
 
 /*
  * Host address of the page behind grant ref @ref, or NULL: not granted to domain 0, read-only but
- * @write wanted, or not RAM. The guest may change or revoke it at any time: copy, then check.
+ * @write wanted, or not RAM. The guest may change or revoke it at any time: copy, then check. Takes the lock.
  */
 void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write);
 
