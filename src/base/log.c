@@ -9,6 +9,9 @@
 
 #include "base/clock.h"
 
+#define LIMIT_BURST   10
+#define LIMIT_EACH_NS (60 * NSEC_PER_SEC)
+
 static enum log_level max_level = LOG_INFO_;
 
 void log_set_level(enum log_level level)
@@ -40,6 +43,19 @@ void log_line(enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	emit(head[level], fmt, ap);
 	va_end(ap);
+}
+
+bool log_allowed(struct log_limit *l)
+{
+	uint64_t now = clock_monotonic_ns(), minutes = (now - l->since_ns) / LIMIT_EACH_NS;
+
+	l->used -= (unsigned int)MIN(minutes, (uint64_t)l->used);
+	if (minutes)
+		l->since_ns = now;
+	if (l->used == LIMIT_BURST)
+		return false;
+	l->used++;
+	return true;
 }
 
 static bool trace_wanted(const char *event)

@@ -9,6 +9,7 @@
 #define NIDRA_BASE_LOG_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/util.h"
 
@@ -22,6 +23,16 @@ void log_line(enum log_level level, const char *fmt, ...) _printf_(2, 3);
 #define log_warn(...)  log_line(LOG_WARN_, __VA_ARGS__)
 #define log_info(...)  log_line(LOG_INFO_, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG_, __VA_ARGS__)
+
+/*
+ * For lines that a guest can bring about as often as it likes: ten, and then one a minute. False: not this one. Zeros
+ * at first, and under a lock of the caller's.
+ */
+struct log_limit {
+	unsigned int used;
+	uint64_t since_ns;
+};
+bool log_allowed(struct log_limit *l);
 
 /* 0: not asked yet, 1: off, 2: on. One per event and file that uses it. */
 bool trace_ask(const char *event, signed char *state);

@@ -45,15 +45,16 @@ static int set_offset(struct blkif_work *w, uint64_t sector)
 
 static int parse_plain(const struct blkif_request *req, uint64_t disk_bytes, struct blkif_work *w)
 {
-	int r = set_offset(w, req->sector_number);
+	int r;
 
-	if (r || req->nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
+	if (req->nr_segments > BLKIF_MAX_SEGMENTS_PER_REQUEST)
 		return BLKIF_RSP_ERROR;
-	r = take_segments(req->seg, req->nr_segments, w);
-	/* A flush may carry data, a transfer has to. */
-	if (!r && !w->pieces && w->op != BLKIF_OP_FLUSH_DISKCACHE)
-		r = BLKIF_RSP_ERROR;
-	return r || !w->pieces ? r : check_range(w, disk_bytes);
+	/* A flush may carry data, a transfer has to. Without data there is no sector; Linux writes -1. */
+	if (!req->nr_segments)
+		return w->op == BLKIF_OP_FLUSH_DISKCACHE ? 0 : BLKIF_RSP_ERROR;
+	r = set_offset(w, req->sector_number);
+	r = r ? r : take_segments(req->seg, req->nr_segments, w);
+	return r ? r : check_range(w, disk_bytes);
 }
 
 static int parse_discard(const struct blkif_request_discard *req, uint64_t disk_bytes, struct blkif_work *w)

@@ -9,9 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <xen/xen.h>
 #include <xen/io/xenbus.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "xen/backend.h"
@@ -26,6 +28,7 @@ struct bus_device {
 	char name[32];
 	enum xenbus_state state; /* ours */
 	bool connected;
+	struct log_limit log;
 	struct bus_device *next;
 };
 
@@ -68,7 +71,7 @@ static void put(struct bus_device *dev, bool front, const char *key, const char 
 		log_error("%s: cannot write %s: %s", dev->name, path, strerror(-r));
 }
 
-static void vput(struct bus_device *dev, bool front, const char *key, const char *fmt, va_list ap)
+static void _printf_(4, 0) vput(struct bus_device *dev, bool front, const char *key, const char *fmt, va_list ap)
 {
 	char value[1024];
 
@@ -187,11 +190,16 @@ static void disconnect(struct bus_device *dev)
 
 static int connect(struct bus_device *dev, struct err *err)
 {
-	int r = dev->class->connect(dev->arg, dev, err);
+	char path[PATH_BYTES];
+	struct err why = { 0 };
+	int r;
 
+	path_of(path, dev, false, "error");
+	xen_backend_rm(dev->bus->domain, path); /* of an earlier try */
+	r = dev->class->connect(dev->arg, dev, &why);
 	if (r < 0) {
-		bus_put(dev, "error", "%s", err->msg);
-		return err_prefix(err, "%s", dev->name);
+		bus_put(dev, "error", "%s", why.msg);
+		return err_set(err, r, "%s: %s", dev->name, why.msg);
 	}
 	dev->connected = true;
 	return 0;
@@ -206,7 +214,8 @@ static void try_connect(struct bus_device *dev)
 		dev->class->go(dev->arg);
 		return;
 	}
-	log_warn("the guest's frontend makes no sense: %s", err.msg);
+	if (log_allowed(&dev->log))
+		log_warn("the guest's frontend makes no sense: %s", err.msg);
 	set_state(dev, XenbusStateClosing);
 }
 
@@ -361,8 +370,11 @@ int bus_adopt(struct bus *b, struct err *err)
 	SCOPED_LOCK(&b->lock);
 
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next) {
+		enum xenbus_state front = read_state(dev, true);
+
 		dev->state = read_state(dev, false);
-		if (dev->state == XenbusStateConnected)
+		/* One that closes may have taken its rings back; bus_go() goes on with that. */
+		if (dev->state == XenbusStateConnected && front != XenbusStateClosing && front != XenbusStateClosed)
 			r = connect(dev, err);
 	}
 	return r;
@@ -370,13 +382,18 @@ int bus_adopt(struct bus *b, struct err *err)
 
 int bus_drain(struct bus *b, uint64_t deadline_ns, struct err *err)
 {
-	SCOPED_LOCK(&b->lock);
+	struct timespec t = clock_timespec(deadline_ns);
+	int r = 0;
 
+	/* The thread has the lock for as long as a device takes that a frontend disconnects. */
+	if (pthread_mutex_clocklock(&b->lock, CLOCK_MONOTONIC, &t))
+		return err_set(err, -ETIMEDOUT, "a device does not finish what it was asked to do before it closes");
 	b->drained = true;
-	for (struct bus_device *dev = b->devices; dev; dev = dev->next)
+	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next)
 		if (dev->connected && !dev->class->drain(dev->arg, deadline_ns))
-			return err_set(err, -ETIMEDOUT, "%s does not finish what it was asked to do", dev->name);
-	return 0;
+			r = err_set(err, -ETIMEDOUT, "%s does not finish what it was asked to do", dev->name);
+	pthread_mutex_unlock(&b->lock);
+	return r;
 }
 
 void bus_go(struct bus *b)

@@ -129,6 +129,9 @@ static void reap(struct disk *d)
 		io_uring_cqe_seen(&f->ring, cqe);
 		finish(d, io, res);
 	}
+	/* What the kernel had no room for when it was submitted. */
+	if (io_uring_sq_ready(&f->ring))
+		io_uring_submit(&f->ring);
 }
 
 static int ring_fd(struct disk *d)

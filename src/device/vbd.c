@@ -67,6 +67,7 @@ struct vbd {
 	bool stop, connected, resting;
 	struct queue queue[QUEUES_MAX];
 	unsigned int queues, under_way;
+	struct log_limit log;
 };
 
 /* ---- answers ---- */
@@ -87,7 +88,7 @@ static void finish(struct request *r, int result)
 	struct vbd *v = r->queue->vbd;
 	int status = result == 0 ? BLKIF_RSP_OKAY : result == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 
-	if (status == BLKIF_RSP_ERROR)
+	if (status == BLKIF_RSP_ERROR && log_allowed(&v->log))
 		log_warn("disk %s (%s): the guest is told of an error: %s", v->name, v->path, strerror(-result));
 	if (r->io.op == DISK_READ)
 		xen_backend_wrote(v->domain, r->piece, r->pieces);
@@ -120,8 +121,9 @@ static void publish(struct queue *q)
 	if (!q->answered)
 		return;
 	q->answered = false;
-	xen_backend_wrote(q->vbd->domain, &ring, 1);
 	RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&q->ring, notify);
+	/* Behind the last write: else a copy of the page is made in between, and lacks the index for good. */
+	xen_backend_wrote(q->vbd->domain, &ring, 1);
 	if (notify)
 		xen_backend_notify(q->vbd->domain, q->port);
 }
@@ -227,7 +229,9 @@ static bool take(struct queue *q)
 		RING_IDX prod = __atomic_load_n(&q->ring.sring->req_prod, __ATOMIC_ACQUIRE);
 
 		if (RING_REQUEST_PROD_OVERFLOW(&q->ring, prod)) {
-			log_warn("disk %s: the guest's ring makes no sense; it is not served any more", q->vbd->name);
+			if (log_allowed(&q->vbd->log))
+				log_warn("disk %s: the guest's ring makes no sense; it is not served any more",
+					 q->vbd->name);
 			q->broken = true;
 			return false;
 		}
@@ -362,6 +366,9 @@ static int check_protocol(struct bus_device *dev, struct err *err)
 	/* The native layout of a 64-bit guest, with or without its name. */
 	if (!protocol || !strcmp(protocol, "x86_64-abi"))
 		return 0;
+	for (char *c = protocol; *c; c++) /* the guest's own text goes to the log */
+		if (*c < ' ' || *c > '~')
+			*c = '?';
 	return err_set(err, -EOPNOTSUPP, "protocol \"%.40s\": x86_64-abi is possible", protocol);
 }
 

@@ -15,6 +15,8 @@ int xen_backend_bind(struct xen_domain *d, unsigned int port, xen_backend_fn sen
 
 	if (!p || !(p->kind == PORT_BACKEND || (p->kind == PORT_UNBOUND && p->remote_domid == 0)))
 		return -EINVAL;
+	if (p->kind == PORT_BACKEND && p->send && (p->send != send || p->arg != arg))
+		return -EINVAL;
 	p->kind = PORT_BACKEND;
 	p->send = send;
 	p->arg = arg;

@@ -18,7 +18,10 @@ struct xen_domain;
  */
 typedef bool (*xen_backend_fn)(void *arg);
 
-/* Connects @port (one the guest allocated for domain 0, or a ring's) to @send. -EINVAL otherwise. */
+/*
+ * Connects @port (one the guest allocated for domain 0, or a ring's) to @send. -EINVAL otherwise, and if another
+ * backend has it: it is the guest that says which port, and it would take the xenstore ring's.
+ */
 int xen_backend_bind(struct xen_domain *d, unsigned int port, xen_backend_fn send, void *arg);
 void xen_backend_unbind(struct xen_domain *d, unsigned int port);
 /* Sends the guest an event. Takes the lock. */
@@ -28,13 +31,13 @@ void xen_backend_locked(struct xen_domain *d, void (*fn)(void *arg), void *arg);
 
 /*
  * Host address of the page behind grant ref @ref, or NULL: not granted to domain 0, read-only but
- * @write wanted, or not RAM. The guest may change or revoke it at any time: copy, then check.
+ * @write wanted, or not RAM. The guest may change or revoke it at any time: copy, then check. Takes the lock.
  */
 void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write);
 
 /*
- * @len bytes at @hva, which is where a grant led to, were written: the next image has to have them. For data
- * that came in by way of the host's kernel; before the guest is told of it. Takes the lock.
+ * @len bytes at @hva, which is where a grant led to, were written, all of them: the next image has to have them.
+ * For data that came in by way of the host's kernel. Takes the lock.
  */
 struct xen_backend_piece {
 	void *hva;

@@ -62,6 +62,15 @@ static void forget(struct xen_domain *d)
 	d->param[HVM_PARAM_CONSOLE_EVTCHN] = XEN_PORT_CONSOLE;
 }
 
+static void exchange_store(struct xen_domain *d, struct xs *store)
+{
+	SCOPED_LOCK(&d->lock);
+
+	xs_free(d->store);
+	d->store = store;
+	xs_observe(store, d->store_changed, d->store_changed_arg);
+}
+
 static int new_store(struct xen_domain *d, struct err *err)
 {
 	struct xs *store;
@@ -69,9 +78,7 @@ static int new_store(struct xen_domain *d, struct err *err)
 
 	if (r < 0)
 		return r;
-	xs_free(d->store);
-	d->store = store;
-	xs_observe(store, d->store_changed, d->store_changed_arg);
+	exchange_store(d, store);
 	xen_backend_bind(d, XEN_PORT_XENSTORE, store_ring_event, d);
 	return xen_control_build(d, err);
 }

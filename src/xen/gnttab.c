@@ -27,6 +27,7 @@ void *xen_backend_grant(struct xen_domain *d, uint32_t ref, bool write)
 		uint64_t word;
 		grant_entry_v1_t entry;
 	} e;
+	SCOPED_LOCK(&d->lock);
 
 	if (!frame)
 		return NULL;

@@ -395,6 +395,9 @@ static void test_a_backend_gets_events_and_answers(void **state)
 	do_send(port);
 	assert_int_equal(backend_calls, 1);
 	assert_false(bit(shared()->evtchn_pending, port));
+	assert_int_equal(xen_backend_bind(d, port, on_event, NULL), 0); /* once more */
+	assert_int_equal(xen_backend_bind(d, port, on_event, &m), -EINVAL);
+	xen_backend_unbind(d, port);
 	assert_int_equal(xen_backend_bind(d, port, on_event, &m), 0);
 	do_send(port);
 	assert_true(bit(shared()->evtchn_pending, port));
