@@ -99,12 +99,35 @@ static json_t *json_of_guest(struct guest *g)
 			 json_loads(config ?: "{}", 0, NULL));
 }
 
+static json_t *json_of_disks(struct guest *g)
+{
+	const struct guest_disks *d = &guest_config(g)->disks;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < d->n; i++) {
+		struct guest_disk_info s;
+
+		guest_get_disk_info(g, i, &s);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+						      "vdev", d->disk[i].vdev, "path", d->disk[i].path, "readonly",
+						      d->disk[i].readonly, "connected", s.connected, "bytes",
+						      (json_int_t)s.bytes, "reads", (json_int_t)s.reads, "writes",
+						      (json_int_t)s.writes, "flushes", (json_int_t)s.flushes,
+						      "discards", (json_int_t)s.discards, "errors",
+						      (json_int_t)s.errors, "read_bytes", (json_int_t)s.read_bytes,
+						      "written_bytes", (json_int_t)s.written_bytes));
+	}
+	return list;
+}
+
 json_t *json_of_machine(struct sleeper *s, const char *name)
 {
 	struct guest *g = sleeper_guest(s);
 	struct sleep_job job;
 	json_t *o = g ? json_of_guest(g) : json_pack("{s:s}", "state", "building");
 
+	if (g && guest_config(g)->disks.n)
+		json_object_set_new(o, "disks", json_of_disks(g));
 	json_object_set_new(o, "name", json_string(name));
 	json_object_set_new(o, "pid", json_integer(getpid()));
 	if (sleep_get_job(s, 0, &job) == 0 && job.running)

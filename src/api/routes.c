@@ -382,6 +382,19 @@ static int do_vcpus(struct call *call)
 	return take_args(call, arg, 1) ?: get_guest(call, &g) ?: guest_set_vcpus(g, n, &call->err) ?: done(call, NULL);
 }
 
+static int do_resize(struct call *call)
+{
+	const char *vdev = NULL;
+	uint32_t mib = 0;
+	const struct arg arg[] = { { "vdev", ARG_STRING, &vdev }, { "mib", ARG_NUMBER, &mib } };
+	struct guest *g;
+	int r = take_args(call, arg, ARRAY_SIZE(arg));
+
+	if (r == 0 && !vdev)
+		r = err_set(&call->err, -EINVAL, "vdev: which disk?");
+	return r ?: get_idle_guest(call, &g) ?: guest_resize_disk(g, vdev, (uint64_t)mib << 20, &call->err) ?: done(call, NULL);
+}
+
 /* {n} stands for a number. */
 static const struct route {
 	const char *method, *path;
@@ -406,6 +419,7 @@ static const struct route {
 	{ "POST", "/v1/destroy", do_destroy },
 	{ "POST", "/v1/memory", do_memory },
 	{ "POST", "/v1/vcpus", do_vcpus },
+	{ "POST", "/v1/disk-resize", do_resize },
 };
 
 const char *api_route_name(size_t index)

@@ -111,7 +111,8 @@ int cmd_suspend(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_save(int argc, char **argv); /* and checkpoint */
 int cmd_fork(int argc, char **argv);
-int cmd_set(int argc, char **argv); /* mem-set, vcpu-set */
+int cmd_set(int argc, char **argv);
+int cmd_disk_resize(int argc, char **argv); /* mem-set, vcpu-set */
 int cmd_timeline(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_image(int argc, char **argv);

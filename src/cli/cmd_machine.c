@@ -78,7 +78,8 @@ static void print_value(const char *key, json_t *v, const char *indent)
 	if (json_is_object(v)) {
 		printf("%s%s:\n", indent, key);
 		json_object_foreach (v, k, inner)
-			print_value(k, inner, "  ");
+			if (!json_is_array(inner)) /* it has an entry of its own */
+				print_value(k, inner, "  ");
 	} else if (json_is_string(v)) {
 		printf("%s%-16s %s\n", indent, key, json_string_value(v));
 	} else if (json_is_integer(v) && strlen(key) > 3 && !strcmp(key + strlen(key) - 3, "_ns")) {
@@ -93,8 +94,28 @@ static void print_value(const char *key, json_t *v, const char *indent)
 	}
 }
 
+static void print_disks(json_t *list)
+{
+	json_t *d;
+	size_t i;
+
+	json_array_foreach (list, i, d)
+		printf("disk %-11s %s, %" PRId64 " MiB%s%s; %.1f MiB read, %.1f MiB written, %" PRId64 " errors\n",
+		       json_string_value(json_object_get(d, "vdev")), json_string_value(json_object_get(d, "path")),
+		       (int64_t)json_integer_value(json_object_get(d, "bytes")) >> 20,
+		       json_is_true(json_object_get(d, "readonly")) ? ", read-only" : "",
+		       json_is_true(json_object_get(d, "connected")) ? "" : ", no driver yet",
+		       (double)json_integer_value(json_object_get(d, "read_bytes")) / (1 << 20),
+		       (double)json_integer_value(json_object_get(d, "written_bytes")) / (1 << 20),
+		       (int64_t)json_integer_value(json_object_get(d, "errors")));
+}
+
 static void print_entry(const char *key, json_t *v)
 {
+	if (!strcmp(key, "disks")) {
+		print_disks(v);
+		return;
+	}
 	if (strcmp(key, "image_bytes"))
 		print_value(key, v, "");
 	else if (json_integer_value(v))
@@ -217,6 +238,30 @@ int cmd_set(int argc, char **argv)
 		return usage("%s: \"%s\" is not a number", argv[0], argv[2]);
 	body = json_pack("{s:I}", memory ? "target_mib" : "online", (json_int_t)value);
 	if (api_call(argv[1], "POST", memory ? "/v1/memory" : "/v1/vcpus", body, NULL, &err) < 0)
+		return fail("%s: %s", argv[1], err.msg);
+	return EXIT_OK;
+}
+
+int cmd_disk_resize(int argc, char **argv)
+{
+	json_auto_t *body = NULL;
+	struct err err = { 0 };
+	char *end = NULL;
+	unsigned long mib = 0;
+	int n;
+
+	if (parse_flags(argc, argv, NULL, 0, &n) < 0)
+		return EXIT_USAGE;
+	if (n != 2 && n != 3)
+		return usage("disk-resize: NAME, a disk such as xvda, and perhaps its size in MiB are wanted");
+	if (n == 3)
+		mib = strtoul(argv[3], &end, 10);
+	if (n == 3 && (*end || end == argv[3] || !mib || mib > INT32_MAX))
+		return usage("disk-resize: \"%s\" is not a size in MiB", argv[3]);
+	body = json_pack("{s:s}", "vdev", argv[2]);
+	if (mib)
+		json_object_set_new(body, "mib", json_integer((json_int_t)mib));
+	if (api_call(argv[1], "POST", "/v1/disk-resize", body, NULL, &err) < 0)
 		return fail("%s: %s", argv[1], err.msg);
 	return EXIT_OK;
 }

@@ -29,6 +29,7 @@ static const struct verb {
 	{ "destroy", "NAME", "end it at once", cmd_simple },
 	{ "mem-set", "NAME MIB", "new target for its balloon", cmd_set },
 	{ "vcpu-set", "NAME N", "how many vCPUs are on", cmd_set },
+	{ "disk-resize", "NAME VDEV [MIB]", "a disk has become larger, or is to", cmd_disk_resize },
 	{ "timeline", "NAME | FILE", "phases of the last operations (--svg FILE)", cmd_timeline },
 	{ "image", "info|verify|compact|export|rm FILE...", "look at images, fold chains, remove", cmd_image },
 	{ "check", "", "what this host can do, and what it lacks", cmd_check },

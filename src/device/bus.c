@@ -154,6 +154,13 @@ static void set_state(struct bus_device *dev, enum xenbus_state state)
 	bus_put(dev, "state", "%d", state);
 }
 
+void bus_locked(struct bus_device *dev, void (*fn)(void *arg), void *arg)
+{
+	SCOPED_LOCK(&dev->bus->lock);
+
+	fn(arg);
+}
+
 void bus_poke(struct bus_device *dev)
 {
 	set_state(dev, dev->state);

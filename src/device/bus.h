@@ -75,6 +75,8 @@ void bus_put_front(struct bus_device *dev, const char *key, const char *fmt, ...
 char *bus_front(struct bus_device *dev, const char *key);
 /* A number out of it. -ENOENT: there is none, *ret is as it was. -EINVAL: it is none, or above @max. */
 int bus_front_number(struct bus_device *dev, const char *key, uint32_t max, uint32_t *ret);
+/* Calls @fn under the bus's lock: no handshake goes on. For who is not called by the bus. */
+void bus_locked(struct bus_device *dev, void (*fn)(void *arg), void *arg);
 /* Writes the backend's state once more: frontends look at what else there is (a disk's size). */
 void bus_poke(struct bus_device *dev);
 

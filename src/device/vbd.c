@@ -57,6 +57,7 @@ struct vbd {
 	char name[16], path[512];
 	unsigned int number;
 	struct xen_domain *domain;
+	struct bus_device *dev; /* once it was offered or adopted */
 
 	pthread_t thread;
 	bool started;
@@ -67,6 +68,7 @@ struct vbd {
 	bool stop, connected, resting;
 	struct queue queue[QUEUES_MAX];
 	unsigned int queues, under_way;
+	struct vbd_stats stats;
 	struct log_limit log;
 };
 
@@ -83,6 +85,19 @@ static void answer(struct queue *q, uint64_t id, uint8_t op, int status)
 	q->answered = true;
 }
 
+static void count(struct vbd_stats *s, enum disk_op op, uint64_t bytes, int status)
+{
+	s->errors += status == BLKIF_RSP_ERROR;
+	s->reads += op == DISK_READ;
+	s->writes += op == DISK_WRITE;
+	s->flushes += op == DISK_FLUSH;
+	s->discards += op == DISK_DISCARD;
+	if (status == BLKIF_RSP_OKAY)
+		s->read_bytes += op == DISK_READ ? bytes : 0;
+	if (status == BLKIF_RSP_OKAY)
+		s->written_bytes += op == DISK_WRITE ? bytes : 0;
+}
+
 static void finish(struct request *r, int result)
 {
 	struct vbd *v = r->queue->vbd;
@@ -90,6 +105,7 @@ static void finish(struct request *r, int result)
 
 	if (status == BLKIF_RSP_ERROR && log_allowed(&v->log))
 		log_warn("disk %s (%s): the guest is told of an error: %s", v->name, v->path, strerror(-result));
+	count(&v->stats, r->io.op, r->bytes, status);
 	if (r->io.op == DISK_READ)
 		xen_backend_wrote(v->domain, r->piece, r->pieces);
 	answer(r->queue, r->id, r->op, status);
@@ -305,6 +321,7 @@ static void offer(void *arg, struct bus_device *dev)
 	struct vbd *v = arg;
 
 	v->domain = bus_domain(dev);
+	v->dev = dev;
 	bus_put_front(dev, "virtual-device", "%u", v->number);
 	bus_put_front(dev, "device-type", "disk"); /* Linux refuses a PVH guest's disk without it, and any "cdrom" */
 	bus_put(dev, "dev", "%s", v->name);
@@ -387,6 +404,7 @@ static int vbd_connect(void *arg, struct bus_device *dev, struct err *err)
 	SCOPED_LOCK(&v->lock);
 
 	v->domain = bus_domain(dev);
+	v->dev = dev;
 	many = bus_front_number(dev, "multi-queue-num-queues", QUEUES_MAX, &n);
 	if (r == 0 && (many == -EINVAL || !n))
 		r = err_set(err, -EINVAL, "multi-queue-num-queues: 1 to %u are possible", QUEUES_MAX);
@@ -514,7 +532,58 @@ static int start_thread(struct vbd *v, struct err *err)
 	return r ? err_errno(err, -r, "thread of disk %s", v->name) : 0;
 }
 
-int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct err *err)
+void vbd_get_stats(struct vbd *v, struct vbd_stats *ret)
+{
+	SCOPED_LOCK(&v->lock);
+
+	*ret = v->stats;
+	ret->connected = v->connected;
+	ret->bytes = v->disk->bytes;
+}
+
+static int grow(struct vbd *v, uint64_t bytes, struct err *err)
+{
+	uint64_t now;
+	int r = v->disk->ops->resized(v->disk, &now);
+
+	if (r == 0 && bytes < now)
+		return err_set(err, -EINVAL, "%s has %llu bytes; disks do not shrink, the guest may have data there",
+			       v->path, (unsigned long long)now);
+	if (r == 0 && bytes > now && ftruncate(disk_fd(v->disk), (off_t)bytes) < 0)
+		r = -errno;
+	return r < 0 ? err_errno(err, r, "resize disk %s", v->path) : 0;
+}
+
+static void tell_size(void *arg)
+{
+	struct vbd *v = arg;
+	SCOPED_LOCK(&v->lock);
+
+	if (!v->connected)
+		return; /* it is told when it connects */
+	put_geometry(v, v->dev);
+	bus_poke(v->dev);
+}
+
+int vbd_resize(struct vbd *v, uint64_t bytes, struct err *err)
+{
+	uint64_t now = 0;
+	int r = bytes ? grow(v, bytes, err) : 0;
+
+	if (r < 0)
+		return r;
+	r = v->disk->ops->resized(v->disk, &now);
+	if (r < 0)
+		return err_errno(err, r, "resize disk %s", v->path);
+	pthread_mutex_lock(&v->lock);
+	v->disk->bytes = now;
+	pthread_mutex_unlock(&v->lock);
+	if (v->dev)
+		bus_locked(v->dev, tell_size, v);
+	return 0;
+}
+
+int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct vbd **ret, struct err *err)
 {
 	struct vbd *v = calloc(1, sizeof(*v));
 	int r;
@@ -533,5 +602,8 @@ int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path
 		vbd_free(v);
 		return r;
 	}
-	return bus_add(b, &class, v, v->number, vdev, err);
+	r = bus_add(b, &class, v, v->number, vdev, err);
+	if (r == 0 && ret)
+		*ret = v;
+	return r;
 }

@@ -10,7 +10,22 @@
  * Adds @disk (taken, also when it fails) to @b as @vdev ("xvda"), which has to be a name that vbd_number()
  * knows. At rest until bus_go().
  */
-int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct err *err);
+struct vbd;
+int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct vbd **ret, struct err *err);
+
+struct vbd_stats {	/* since it was made; any thread may ask */
+	bool connected; /* the guest's driver is there */
+	uint64_t bytes; /* its size */
+	uint64_t reads, writes, flushes, discards, errors;
+	uint64_t read_bytes, written_bytes;
+};
+void vbd_get_stats(struct vbd *v, struct vbd_stats *ret);
+
+/*
+ * Looks how large the disk is now, after it was made @bytes large (0: somebody else did that), and tells the guest.
+ * Disks that are files only grow here: -EINVAL. Not while an operation goes on.
+ */
+int vbd_resize(struct vbd *v, uint64_t bytes, struct err *err);
 
 /*
  * The number that Linux' frontend makes a device of (Xen docs/man/xen-vbd-interface.7.pandoc): xvda to xvdz with

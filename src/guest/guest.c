@@ -33,9 +33,10 @@ struct guest {
 	struct xen_domain *domain;
 	struct console *console;
 	struct bus *bus;
-	struct disk *disk[GUEST_DISKS_MAX]; /* the bus's */
-	struct ioapic *ioapic;		    /* NULL: its ACPI tables have none (it is older than that) */
-	uint64_t generation; /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
+	struct disk *disk[GUEST_DISKS_MAX]; /* the bus's, as */
+	struct vbd *vbd[GUEST_DISKS_MAX];
+	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
+	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
 	uint32_t generation_pin;
 	struct image_pager *pager;
 	uint32_t wakes;
@@ -339,7 +340,7 @@ static int add_disk(struct guest *g, size_t i, struct err *err)
 	struct disk_options o = { .path = d->path, .readonly = d->readonly, .cache = d->cache };
 	int r = disk_file_open(&o, &g->disk[i], err);
 
-	return r ?: vbd_add(g->bus, d->vdev, g->disk[i], d->path, err);
+	return r ?: vbd_add(g->bus, d->vdev, g->disk[i], d->path, &g->vbd[i], err);
 }
 
 /* They are there for the guest once guest_connect_devices() was called. */
@@ -567,6 +568,30 @@ void guest_devices_go(struct guest *g)
 struct disk *guest_disk(struct guest *g, size_t i)
 {
 	return g->disk[i];
+}
+
+void guest_get_disk_info(struct guest *g, size_t i, struct guest_disk_info *ret)
+{
+	struct vbd_stats s;
+
+	vbd_get_stats(g->vbd[i], &s);
+	*ret = (struct guest_disk_info){ .connected = s.connected,
+					 .bytes = s.bytes,
+					 .reads = s.reads,
+					 .writes = s.writes,
+					 .flushes = s.flushes,
+					 .discards = s.discards,
+					 .errors = s.errors,
+					 .read_bytes = s.read_bytes,
+					 .written_bytes = s.written_bytes };
+}
+
+int guest_resize_disk(struct guest *g, const char *vdev, uint64_t bytes, struct err *err)
+{
+	for (size_t i = 0; i < g->config.disks.n; i++)
+		if (!strcmp(g->config.disks.disk[i].vdev, vdev))
+			return vbd_resize(g->vbd[i], bytes, err);
+	return err_set(err, -ENODEV, "%s has no disk %.20s", g->config.name, vdev);
 }
 
 /* ---- what people ask for ---- */

@@ -69,20 +69,13 @@ const struct pm_table sleep_save_stay_table = { "save", save_stay_phases, ARRAY_
 
 /* Memory is written before and behind the moment: the guest waits for neither. */
 static const struct pm_phase checkpoint_phases[] = {
-	PHASE_IMAGE_OPEN,
-	PHASE_LOAD,
-	PHASE_PRECOPY,
-	PHASE_SYNC_DISKS,
-	PHASE_REQUEST,
-	PHASE_FREEZE,
-	PHASE_PARK,
-	PHASE_DRAIN,
-	PHASE_DISKS,
-	PHASE_CAPTURE,
-	PHASE_MOMENT,
-	PHASE_THAW,
-	PHASE_WRITE,
-	{ "seal", sleep_live_seal_enter, NULL },
+	PHASE_IMAGE_OPEN, PHASE_LOAD,
+	PHASE_PRECOPY,	  PHASE_SYNC_DISKS,
+	PHASE_REQUEST,	  PHASE_FREEZE,
+	PHASE_PARK,	  PHASE_DRAIN,
+	PHASE_DISKS,	  PHASE_CAPTURE,
+	PHASE_MOMENT,	  PHASE_THAW,
+	PHASE_WRITE,	  { "seal", sleep_live_seal_enter, NULL },
 };
 
 const struct pm_table sleep_checkpoint_table = { "checkpoint", checkpoint_phases, ARRAY_SIZE(checkpoint_phases) };
