@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <xen/xen.h>
 #include <xen/io/xenbus.h>
 
@@ -387,13 +386,23 @@ int bus_adopt(struct bus *b, struct err *err)
 	return r;
 }
 
+/* In steps, because TSan does not know pthread_mutex_clocklock(). */
+static bool lock_until(struct bus *b, uint64_t deadline_ns)
+{
+	while (pthread_mutex_trylock(&b->lock)) {
+		if (clock_monotonic_ns() >= deadline_ns)
+			return false;
+		usleep(100);
+	}
+	return true;
+}
+
 int bus_drain(struct bus *b, uint64_t deadline_ns, struct err *err)
 {
-	struct timespec t = clock_timespec(deadline_ns);
 	int r = 0;
 
 	/* The thread has the lock for as long as a device takes that a frontend disconnects. */
-	if (pthread_mutex_clocklock(&b->lock, CLOCK_MONOTONIC, &t))
+	if (!lock_until(b, deadline_ns))
 		return err_set(err, -ETIMEDOUT, "a device does not finish what it was asked to do before it closes");
 	b->drained = true;
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next)

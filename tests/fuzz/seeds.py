@@ -226,8 +226,69 @@ def ioapic():
         bytes([4, 0, 0, 2]) + struct.pack('<BBHI', 1, 0x30, 24, 1 << 16) + entries + access(2, 16, 2))
 
 
+# blkif: read-only, size of the disk, a request, indirect segments
+def request(op, sector, segments=(), count=None):
+    count = len(segments) if count is None else count
+    return (struct.pack('<BBHQQ', op, count, 0, 99, sector) +
+            b''.join(struct.pack('<IBB2x', *s) for s in segments)).ljust(112, b'\0')
+
+
+def blkif():
+    disk = struct.pack('<BQ', 0, 1 << 20)
+    pages = [(100 + i, 0, 7) for i in range(11)]
+    put('blkif', 'read', disk + request(0, 8, pages))
+    put('blkif', 'write', disk + request(1, 2040, [(100, 2, 5)]))
+    put('blkif', 'write-readonly', b'\1' + disk[1:] + request(1, 0, pages[:1]))
+    put('blkif', 'flush', disk + request(3, 2**64 - 1))
+    put('blkif', 'flush-data', disk + request(3, 8, pages[:2]))
+    put('blkif', 'discard', disk + struct.pack('<BBHQQQ', 5, 0, 0, 99, 16, 64).ljust(112, b'\0'))
+    put('blkif', 'discard-secure', disk + struct.pack('<BBHQQQ', 5, 1, 0, 99, 16, 64).ljust(112, b'\0'))
+    put('blkif', 'beyond', disk + request(0, 2**64 - 8, pages[:1]))
+    put('blkif', 'indirect', disk + struct.pack('<BBHQQHHI', 6, 0, 32, 99, 8, 0, 0, 77).ljust(112, b'\0') +
+        b''.join(struct.pack('<IBB2x', 100 + i, 0, 7) for i in range(32)))
+
+
+# vbd: steps as fuzz_vbd.c reads them
+def vbd():
+    def io(op, sector, segments, place=0):
+        return (bytes([1, place, op, len(segments), sector]) + b''.join(bytes(s) for s in segments) +
+                bytes([3, place]))
+
+    def connect(disk=0, place=0):
+        return bytes([6, disk | place << 1])
+
+    def state(n, disk=0):
+        return bytes([5, disk | n << 1])
+
+    def queue(i, place):
+        return bytes([4, (4 + 2 * i) * 2, 8 + place, 4, (5 + 2 * i) * 2, 3 + place])
+
+    drain, go, move, new_life = b'\x09', b'\x0a', b'\x0c', b'\x8a'
+    page = (12, 0, 7)
+    work = io(1, 0, [page, (13, 2, 5)]) + io(0, 0, [(14, 0, 7)]) + io(3, 0, []) + io(5, 8, [page])
+    indirect = (b'\0\4\0\0\x10' + struct.pack('<IBB2xIBB2x', 13, 0, 7, 14, 1, 6) +
+                bytes([1, 0, 6, 0, 8, 2, 12, 3, 0]) + bytes([1, 0, 6, 1, 8, 2, 12, 3, 0]))
+    put('vbd', 'work', connect() + work)
+    put('vbd', 'indirect', connect() + indirect)
+    put('vbd', 'two', connect(0, 0) + connect(1, 1) + work + io(0, 8, [page], 1) + io(1, 8, [page], 1))
+    put('vbd', 'again', connect() + work + state(5) + state(6) + state(1) + connect(0, 1) + io(0, 0, [page], 1))
+    put('vbd', 'queues', bytes([4, 6, 3]) + b''.join(queue(i, i) for i in range(3)) + state(3) +
+        b''.join(io(0, i, [page], i) for i in range(3)))
+    put('vbd', 'rest', connect() + drain + work + state(5) + go + drain + go)
+    put('vbd', 'move', connect() + work + drain + io(1, 0, [page]) + move + work)
+    put('vbd', 'move-closing', connect() + drain + state(5) + bytes([7, 8, 0, 0, 0]) + move)
+    put('vbd', 'new-life', connect() + work + new_life + connect(0, 1) + io(0, 0, [page], 1))
+    put('vbd', 'resize', connect() + work + bytes([13, 0, 13, 1]) + io(0, 8, [page]))
+    put('vbd', 'revoked', connect() + bytes([7, 12, 4, 0, 0]) + work + bytes([7, 12, 4, 5, 0, 11, 5]) + work)
+    put('vbd', 'wild', connect() + io(0, 0, [page]) + bytes([2, 0, 100, 3, 0, 2, 0, 156, 3, 0]) + connect(0, 1))
+    put('vbd', 'ports', connect(0, 0) + connect(1, 0) + bytes([8, 0]) + work + bytes([4, 2, 1]) + state(3))
+    put('vbd', 'nonsense', bytes([4, 4, 255]) + b'x86_32\0\0' + state(3) + state(9) + state(6) + state(1))
+
+
 def main():
     hypercall()
+    blkif()
+    vbd()
     ioapic()
     xenstore()
     image()

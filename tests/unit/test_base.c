@@ -412,6 +412,20 @@ static void test_log_levels(void **state)
 	assert_int_equal(text[strlen(text) - 1], '\n'); /* a long line is cut, not run on */
 }
 
+static void test_what_a_guest_brings_about_is_told_ten_times(void **state)
+{
+	struct log_limit l = { 0 };
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		assert_true(log_allowed(&l));
+	assert_false(log_allowed(&l));
+	l.since_ns -= 120 * NSEC_PER_SEC; /* two minutes later */
+	assert_true(log_allowed(&l));
+	assert_true(log_allowed(&l));
+	assert_false(log_allowed(&l));
+}
+
 static void test_addresses(void **state)
 {
 	(void)state;
@@ -490,6 +504,7 @@ int main(void)
 		cmocka_unit_test(test_io_read_file),
 		cmocka_unit_test(test_traces_are_chosen_by_globs),
 		cmocka_unit_test(test_log_levels),
+		cmocka_unit_test(test_what_a_guest_brings_about_is_told_ten_times),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_clock_and_str),
 		cmocka_unit_test(test_cleanup_closes_what_was_not_taken),

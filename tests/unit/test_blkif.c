@@ -51,11 +51,9 @@ static int parse_segment(uint8_t first, uint8_t last)
 
 static int parse_discard(uint64_t sector, uint64_t sectors, uint8_t flag, bool readonly)
 {
-	struct blkif_request_discard d = { .operation = BLKIF_OP_DISCARD,
-					   .flag = flag,
-					   .id = ID,
-					   .sector_number = sector,
-					   .nr_sectors = sectors };
+	struct blkif_request_discard d = {
+		.operation = BLKIF_OP_DISCARD, .flag = flag, .id = ID, .sector_number = sector, .nr_sectors = sectors
+	};
 	struct blkif_request req;
 
 	memset(&req, 0x5a, sizeof(req));
@@ -163,8 +161,8 @@ static void test_a_transfer_ends_with_the_disk(void **state)
 
 static void test_sectors_do_not_wrap(void **state)
 {
-	static const uint64_t far[] = { UINT64_MAX, UINT64_MAX - 7, UINT64_MAX - 8, UINT64_C(1) << 55,
-					(UINT64_C(1) << 55) - 1, UINT64_C(1) << 63 };
+	static const uint64_t far[] = { UINT64_MAX,	   UINT64_MAX - 7,	    UINT64_MAX - 8,
+					UINT64_C(1) << 55, (UINT64_C(1) << 55) - 1, UINT64_C(1) << 63 };
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(far); i++) {
