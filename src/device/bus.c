@@ -27,6 +27,7 @@ struct bus_device {
 	char name[32];
 	enum xenbus_state state; /* ours */
 	bool connected;
+	bool expected; /* its driver was there before the guest slept */
 	struct log_limit log;
 	struct bus_device *next;
 };
@@ -357,6 +358,32 @@ int bus_add(struct bus *b, const struct bus_class *class, void *arg, unsigned in
 		at = &(*at)->next;
 	*at = dev;
 	return 0;
+}
+
+void bus_expect(struct bus *b)
+{
+	SCOPED_LOCK(&b->lock);
+
+	for (struct bus_device *dev = b->devices; dev; dev = dev->next)
+		dev->expected = true;
+}
+
+/* Its own word counts: a disk's driver says so after it has heard that we are, and has all its requests going again. */
+static bool is_back(struct bus_device *dev)
+{
+	return dev->connected ? read_state(dev, true) == XenbusStateConnected : dev->state != XenbusStateInitWait;
+}
+
+bool bus_settled(struct bus *b, bool give_up)
+{
+	bool settled = true;
+	SCOPED_LOCK(&b->lock);
+
+	for (struct bus_device *dev = b->devices; dev; dev = dev->next) {
+		dev->expected &= !give_up && !is_back(dev);
+		settled &= !dev->expected;
+	}
+	return settled;
 }
 
 void bus_offer(struct bus *b)

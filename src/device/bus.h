@@ -57,6 +57,12 @@ int bus_add(struct bus *b, const struct bus_class *class, void *arg, unsigned in
  * is now. Before its vCPUs run.
  */
 void bus_offer(struct bus *b);
+/*
+ * After bus_offer() to a guest that was told that it woke: its drivers are coming back. False: some are not there yet.
+ * @give_up: they are not expected any more.
+ */
+void bus_expect(struct bus *b);
+bool bus_settled(struct bus *b, bool give_up);
 /* The store came out of an image, and the guest goes on where it was: connects what was connected. Before its vCPUs
  * run. */
 int bus_adopt(struct bus *b, struct err *err);

@@ -552,7 +552,13 @@ int guest_connect_devices(struct guest *g, bool anew, struct err *err)
 	if (!anew)
 		return bus_adopt(g->bus, err);
 	bus_offer(g->bus);
+	bus_expect(g->bus);
 	return 0;
+}
+
+bool guest_devices_settled(struct guest *g, bool give_up)
+{
+	return bus_settled(g->bus, give_up);
 }
 
 int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err)

@@ -125,6 +125,8 @@ int guest_new_generation(struct guest *g, struct err *err);
  * Else its drivers go on with the rings they have. They stay at rest until guest_run() or guest_devices_go().
  */
 int guest_connect_devices(struct guest *g, bool anew, struct err *err);
+/* False: it woke, and not all of its drivers are back. @give_up: nobody waits for them any more. */
+bool guest_devices_settled(struct guest *g, bool give_up);
 /* Machine parked. All that the guest asked of its devices is done, and its memory has the answers. -ETIMEDOUT: not yet.
  */
 int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);

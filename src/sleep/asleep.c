@@ -21,8 +21,9 @@
 #include "sleep/internal.h"
 #include "xen/control.h"
 
-#define SLICE_NS (2 * NSEC_PER_MSEC)
-#define COMMAND	 "suspend"
+#define SLICE_NS  (2 * NSEC_PER_MSEC)
+#define SETTLE_NS (10 * NSEC_PER_SEC)
+#define COMMAND	  "suspend"
 
 /* On the vCPU thread that called, under the guest's lock. */
 static int on_guest_call(struct pm_handler *self, int command, void *data, struct err *err)
@@ -50,6 +51,25 @@ static int check_alive(struct sleep_op *op, struct err *err)
 		       *why ? ": " : "", why);
 }
 
+/*
+ * A guest that has just been told that it woke connects its disks anew, by the thread that also takes our requests. If
+ * that one is asked to sleep again before, tasks wait for their disks and cannot be frozen, and Linux tries
+ * that for 20 seconds. So its drivers get a moment to come back; those that it does not load again do not count for
+ * long.
+ */
+static int await_devices(struct pm_run *run, struct sleep_op *op, struct err *err)
+{
+	uint64_t end = clock_monotonic_ns() + SETTLE_NS;
+	int r = 0;
+
+	while (r == 0 && !guest_devices_settled(op->guest, clock_monotonic_ns() > end)) {
+		r = pm_check(run, err) ?: check_alive(op, err);
+		if (r == 0)
+			guest_wait(op->guest, SLICE_NS);
+	}
+	return r;
+}
+
 int sleep_request_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -62,6 +82,9 @@ int sleep_request_enter(struct pm_run *run, void *arg, struct err *err)
 		return err_set(err, -EOPNOTSUPP,
 			       "the guest's kernel has not said that it can suspend "
 			       "(control/feature-suspend is not 1): it still boots, or has no Xen support");
+	r = await_devices(run, op, err);
+	if (r < 0)
+		return r;
 	op->handler = (struct pm_handler){ .name = "sleep", .priority = 10, .handle = on_guest_call };
 	op->arrived = false;
 	op->expecting = true;
