@@ -10,7 +10,7 @@ _nidra() {
 	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore fork shutdown
 		reboot destroy mem-set vcpu-set timeline image check help version"
 	local key="--key-file --key-keyring --passphrase --passphrase-file"
-	local make="--disk --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
+	local make="--disk --nic --publish --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
 		--on-reboot --on-crash --paused --console --json --print-stats"
 
 	if [ "$COMP_CWORD" = 1 ]; then

@@ -13,6 +13,7 @@
 #include "cli/cli.h"
 #include "cli/diskspec.h"
 #include "cli/key.h"
+#include "cli/nicspec.h"
 #include "cli/xlcfg.h"
 #include "image/image.h"
 
@@ -23,7 +24,7 @@ struct create_flags {
 	uint32_t memory, vcpus, maxvcpus, domid;
 	bool paused, json, print_stats;
 	bool console; /* create -c */
-	json_t *disks;
+	json_t *disks, *nics, *publish;
 };
 
 static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_n)
@@ -42,6 +43,8 @@ static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_
 		{ "on-reboot", 0, FLAG_STRING, &f->on_reboot },
 		{ "on-crash", 0, FLAG_STRING, &f->on_crash },
 		{ "disk", 'd', FLAG_LIST, &f->disks },
+		{ "nic", 0, FLAG_LIST, &f->nics },
+		{ "publish", 0, FLAG_LIST, &f->publish },
 		{ "paused", 'p', FLAG_BOOL, &f->paused },
 		{ "console", 'c', FLAG_BOOL, &f->console },
 		{ "json", 0, FLAG_BOOL, &f->json },
@@ -121,6 +124,31 @@ static int put_disks(json_t *o, json_t *specs)
 	return 0;
 }
 
+/* Behind those of the file. */
+static int put_nics(json_t *o, json_t *specs, json_t *publish)
+{
+	json_t *list = json_object_get(o, "nics"), *spec, *nic;
+	struct err err = { 0 };
+	int r = 0;
+	size_t i;
+
+	if (!list && (json_array_size(specs) || json_array_size(publish))) {
+		list = json_array();
+		json_object_set_new(o, "nics", list);
+	}
+	json_array_foreach (specs, i, spec) {
+		r = nicspec_parse(json_string_value(spec), &nic, &err);
+		if (r < 0)
+			break;
+		json_array_append_new(list, nic);
+	}
+	if (r == 0 && json_array_size(publish))
+		r = nicspec_publish(list, publish, &err);
+	if (r < 0)
+		usage("%s", err.msg);
+	return r;
+}
+
 static json_t *make_config(int n, char **argv, const struct create_flags *f)
 {
 	json_t *o = n ? read_config(argv[1]) : json_object();
@@ -140,11 +168,13 @@ static json_t *make_config(int n, char **argv, const struct create_flags *f)
 	put_number(o, "maxvcpus", f->maxvcpus);
 	put_number(o, "domid", f->domid);
 	put_default_name(o);
-	if (put_disks(o, f->disks) < 0) {
+	if (put_disks(o, f->disks) < 0 || put_nics(o, f->nics, f->publish) < 0) {
 		json_decref(o);
 		o = NULL;
 	}
 	json_decref(f->disks);
+	json_decref(f->nics);
+	json_decref(f->publish);
 	return o;
 }
 

@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/str.h"
 #include "cli/diskspec.h"
+#include "cli/nicspec.h"
 
 struct parser {
 	const char *p, *file;
@@ -180,24 +181,25 @@ static int convert(json_t *out, size_t i, json_t *v, struct parser *s)
 	return json_object_set(out, keys[i].ours, v);
 }
 
-/* disk = [ "...", ... ] */
-static int convert_disks(json_t *in, json_t *out, struct parser *s)
+/* disk = [ "...", ... ], vif = [ "...", ... ] */
+static int convert_list(json_t *in, json_t *out, const char *xl, const char *ours,
+			int (*parse)(const char *text, json_t **ret, struct err *err), struct parser *s)
 {
-	json_t *specs = json_object_get(in, "disk"), *list, *spec, *disk;
+	json_t *specs = json_object_get(in, xl), *list, *spec, *device;
 	size_t i;
 
 	if (!specs)
 		return 0;
 	if (!json_is_array(specs))
-		return err_set(s->err, -EINVAL, "%s: disk: a list is wanted", s->file);
+		return err_set(s->err, -EINVAL, "%s: %s: a list is wanted", s->file, xl);
 	list = json_array();
-	json_object_set_new(out, "disks", list);
+	json_object_set_new(out, ours, list);
 	json_array_foreach (specs, i, spec) {
 		if (!json_is_string(spec))
-			return err_set(s->err, -EINVAL, "%s: disk: a list of strings is wanted", s->file);
-		if (diskspec_parse(json_string_value(spec), &disk, s->err) < 0)
+			return err_set(s->err, -EINVAL, "%s: %s: a list of strings is wanted", s->file, xl);
+		if (parse(json_string_value(spec), &device, s->err) < 0)
 			return err_prefix(s->err, "%s", s->file);
-		json_array_append_new(list, disk);
+		json_array_append_new(list, device);
 	}
 	return 0;
 }
@@ -233,7 +235,7 @@ static char *append(char *list, const char *key)
 
 int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ignored, struct err *err)
 {
-	static const char *const handled[] = { "type", "root", "extra", "disk" };
+	static const char *const handled[] = { "type", "root", "extra", "disk", "vif" };
 	struct parser s = { .p = text, .file = file, .line = 1, .err = err };
 	json_t *in = json_object(), *out = json_object(), *v;
 	char *ignored = NULL;
@@ -241,7 +243,8 @@ int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ign
 	int r = parse_all(&s, in);
 
 	r = r ?: check_type(in, &s);
-	r = r ?: convert_disks(in, out, &s);
+	r = r ?: convert_list(in, out, "disk", "disks", diskspec_parse, &s);
+	r = r ?: convert_list(in, out, "vif", "nics", nicspec_parse, &s);
 	json_object_foreach (in, key, v) {
 		size_t i = 0, h = 0;
 

@@ -57,6 +57,7 @@ void guest_config_fini(struct guest_config *c)
 	free(c->initrd);
 	free(c->cmdline);
 	guest_disks_fini(&c->disks);
+	guest_nics_fini(&c->nics);
 	*c = (struct guest_config){ 0 };
 }
 
@@ -80,6 +81,8 @@ int guest_config_copy(const struct guest_config *c, struct guest_config *ret, st
 	copy.cmdline = copy_string(c->cmdline, &failed);
 	copy.disks = (struct guest_disks){ 0 };
 	failed |= guest_disks_copy(&c->disks, &copy.disks) < 0;
+	copy.nics = (struct guest_nics){ 0 };
+	failed |= guest_nics_copy(&c->nics, &copy.nics) < 0;
 	if (failed) {
 		guest_config_fini(&copy);
 		return err_errno(err, -ENOMEM, "configuration");
@@ -143,6 +146,7 @@ int guest_config_check(struct guest_config *c, struct err *err)
 	if (c->domid >= 0x7ff0)
 		return err_set(err, -EINVAL, "domid %u: 1 to 32751 are possible", c->domid);
 	r = guest_disks_check(&c->disks, err);
+	r = r ?: guest_nics_check(&c->nics, err);
 	return r ?: check_uuid(c, err);
 }
 
@@ -158,6 +162,8 @@ char *guest_config_to_json(const struct guest_config *c)
 
 	if (o && c->disks.n)
 		json_object_set_new(o, "disks", guest_disks_to_json(&c->disks));
+	if (o && c->nics.n)
+		json_object_set_new(o, "nics", guest_nics_to_json(&c->nics));
 	s = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return s;
@@ -241,6 +247,8 @@ static int get_key(struct guest_config *c, const char *key, json_t *v, struct er
 		return get_transport(key, v, &c->transport, err);
 	if (!strcmp(key, "disks"))
 		return guest_disks_from_json(v, &c->disks, err);
+	if (!strcmp(key, "nics"))
+		return guest_nics_from_json(v, &c->nics, err);
 	return err_set(err, -EINVAL, "unknown key \"%.80s\"", key);
 }
 

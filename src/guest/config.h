@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 #include "device/disk.h"
+#include "device/link.h"
 
 #define GUEST_VCPUS_MAX	     32
 #define GUEST_MEMORY_MIN_MIB 64
@@ -37,6 +38,22 @@ struct guest_disks {
 	size_t n;
 };
 
+#define GUEST_NICS_MAX 8
+
+struct guest_nic {
+	enum link_type type;
+	char *mac;	    /* NULL: made of the machine's uuid */
+	char *tap, *bridge; /* LINK_TAP: one of them */
+	char *path;	    /* LINK_PAIR */
+	char **forward;	    /* LINK_USER; link_forward_parse() */
+	size_t n_forwards;
+};
+
+struct guest_nics {
+	struct guest_nic *nic;
+	size_t n;
+};
+
 struct guest_config {
 	char *name;
 	char *uuid;			 /* 36 characters; NULL or "new": made up by guest_config_check() */
@@ -48,6 +65,7 @@ struct guest_config {
 	enum guest_action on_poweroff, on_reboot, on_crash;
 	enum guest_transport transport;
 	struct guest_disks disks;
+	struct guest_nics nics;
 };
 
 void guest_config_fini(struct guest_config *c);

@@ -14,4 +14,12 @@ json_t *guest_disks_to_json(const struct guest_disks *d);
 /* Adds to *ret, which is the caller's also when it fails. Disks without a name get one. */
 int guest_disks_from_json(json_t *list, struct guest_disks *ret, struct err *err);
 
+void guest_nics_fini(struct guest_nics *n);
+int guest_nics_copy(const struct guest_nics *from, struct guest_nics *ret);
+int guest_nics_check(const struct guest_nics *n, struct err *err);
+json_t *guest_nics_to_json(const struct guest_nics *n);
+int guest_nics_from_json(json_t *list, struct guest_nics *ret, struct err *err);
+/* Six bytes from "00:16:3e:..."; false: it is not one that a machine can have. */
+bool guest_nic_mac(const char *text, uint8_t ret[6]);
+
 #endif

@@ -19,6 +19,7 @@
 #include "kvm/machine.h"
 #include "pm/chain.h"
 #include "device/vbd.h"
+#include "guest/nics.h"
 #include "xen/backend.h"
 #include "xen/control.h"
 #include "xen/domain.h"
@@ -40,7 +41,8 @@ struct guest {
 	uint32_t generation_pin;
 	struct image_pager *pager;
 	uint32_t wakes;
-	bool in_call; /* restored; means something until it runs */
+	bool in_call;	  /* restored; means something until it runs */
+	struct err lacks; /* what another machine has, and its network goes without */
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t cond;
@@ -350,7 +352,7 @@ static int add_devices(struct guest *g, struct err *err)
 
 	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
 		r = add_disk(g, i, err);
-	return r;
+	return r ?: guest_add_nics(&g->config, g->bus, &g->lacks, err);
 }
 
 int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
@@ -474,7 +476,10 @@ int guest_load_kernel(struct guest *g, struct err *err)
 				      .vcpus = g->config.maxvcpus };
 	struct xen_transport_state *t = xen_transport(g->domain);
 	struct boot_info info;
-	int r = boot_load(machine_mem(g->machine), &source, &info, err);
+	/* Who wakes goes without rather than not at all. Who starts a new machine can be asked. */
+	int r = g->lacks.code ? err_set(err, g->lacks.code, "%s", g->lacks.msg) : 0;
+
+	r = r ?: boot_load(machine_mem(g->machine), &source, &info, err);
 
 	if (r < 0)
 		return r;

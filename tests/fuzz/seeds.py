@@ -285,11 +285,54 @@ def vbd():
     put('vbd', 'nonsense', bytes([4, 4, 255]) + b'x86_32\0\0' + state(3) + state(9) + state(6) + state(1))
 
 
+# netif: steps of fuzz_netif.c. Pages 8 to 11 are granted.
+def netif():
+    def tx(ref, offset, flags, size):
+        return b'\0' + struct.pack('<IHHHH', ref, offset, flags, 1, size)
+
+    def gso(kind, size, more=0):
+        return b'\0' + struct.pack('<BBHBBH4x', 1, more, size, kind, 0, 0)
+
+    def page(n, at, data):
+        return b''.join(b'\6' + struct.pack('<BIB', n, at + i, len(data[i:i + 200])) + data[i:i + 200]
+                        for i in range(0, len(data), 200))
+
+    def ip4(protocol, payload):
+        return (bytes(12) + b'\x08\0' +
+                struct.pack('>BBHHHBBH8s', 0x45, 0, 20 + len(payload), 0, 0, 64, protocol, 0, bytes(8)) + payload)
+
+    def ip6(protocol, payload):
+        return bytes(12) + b'\x86\xdd' + struct.pack('>IHBB32s', 6 << 28, len(payload), protocol, 64, bytes(32)) + payload
+
+    tcp = bytes(12) + b'\x50' + bytes(7)
+    more, extra, blank = 4, 8, 1
+    rx = b''.join(b'\1' + struct.pack('<HHI', i, 0, 8 + i) for i in range(3)) + b'\3'
+    offers = bytes([11, 1, 1, 1])
+    udp = ip4(17, bytes(8) + b'abc')
+    large4, large6 = ip4(6, tcp + bytes(3000)), ip6(6, tcp + bytes(3000))
+    hops = ip6(0, struct.pack('BB6x', 6, 0) + tcp)
+    put('netif', 'one', rx + page(0, 0, udp) + tx(8, 0, 0, len(udp)) + b'\2\5')
+    put('netif', 'blank', offers + rx + page(0, 0, udp) + tx(8, 0, blank, len(udp)) + b'\2\5')
+    put('netif', 'blank-completed', bytes([11, 1, 1, 0]) + rx + page(0, 0, udp) + tx(8, 0, blank, len(udp)) + b'\2\5')
+    put('netif', 'pieces', offers + rx + tx(8, 4000, more, 6096) + tx(9, 0, more, 4000) + tx(10, 0, 0, 2000) + b'\2\5')
+    put('netif', 'large-4', offers + rx + page(0, 0, large4[:100]) + tx(8, 0, extra | blank, len(large4)) +
+        gso(1, 1400) + b'\2\5')
+    put('netif', 'large-6', offers + rx + page(0, 0, large6[:100]) + tx(8, 0, extra | blank, len(large6)) +
+        gso(2, 1400) + b'\2\5')
+    put('netif', 'options-6', offers + rx + page(0, 0, hops) + tx(8, 0, blank, len(hops)) + b'\2\5')
+    put('netif', 'outside', offers + rx + b'\4' + struct.pack('<BIBB', 1, len(large4), 1, 200) + large4[:128] + b'\5')
+    put('netif', 'wrap', b'\x0a' + struct.pack('<I', 2**32 - 2) + b'\7' + struct.pack('<I', 2**32 - 2) + b'\x08' +
+        struct.pack('<I', 2**32 - 2) + b'\x09' + rx + tx(8, 0, 0, 60) * 4 + b'\2\5')
+    put('netif', 'nonsense', tx(8, 0, more, 60) + b'\2' + b'\7' + struct.pack('<I', 1000) + b'\2\5')
+    put('netif', 'errors', tx(1, 0, 0, 60) + tx(8, 4090, 0, 60) + tx(8, 0, 0, 5) + gso(9, 9) + b'\2\5')
+
+
 def main():
     hypercall()
     blkif()
     vbd()
     ioapic()
+    netif()
     xenstore()
     image()
     kernel()

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "guest/config.h"
+#include "guest/nics.h"
 
 static int from(const char *json, struct guest_config *c, struct err *err)
 {
@@ -74,6 +75,64 @@ static void test_json_goes_there_and_back(void **state)
 	assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
 	two = guest_config_to_json(&copy);
 	assert_string_equal(two, text);
+}
+
+#define NIC(keys) "{\"name\":\"a\",\"kernel\":\"/k\",\"nics\":[{" keys "}]}"
+
+static void test_networks_go_there_and_back(void **state)
+{
+	static const char text[] =
+		"\"nics\":[{\"type\":\"user\",\"mac\":\"00:16:3E:00:00:01\",\"forwards\":[\"1:2\",\"udp:3:4\"]},"
+		"{\"type\":\"tap\",\"tap\":\"t\"},{\"type\":\"tap\",\"bridge\":\"b\"},"
+		"{\"type\":\"link\",\"path\":\"/p\"}]}";
+	_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
+	_cleanup_free_ char *whole = NULL, *json = NULL;
+
+	(void)state;
+	assert_true(asprintf(&whole, "{\"name\":\"a\",\"kernel\":\"/k\",%s", text) > 0);
+	accepted(whole, &c);
+	assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
+	json = guest_config_to_json(&copy);
+	if (!strstr(json, text))
+		fail_msg("%s", json);
+}
+
+static void test_networks_that_cannot_be_are_refused(void **state)
+{
+	(void)state;
+	refused("{\"name\":\"a\",\"kernel\":\"/k\",\"nics\":1}", "nics: a list");
+	refused(NIC(""), "each with a type");
+	refused(NIC("\"type\":\"wifi\""), "user, tap or link");
+	refused(NIC("\"type\":\"user\",\"colour\":1"), "unknown key");
+	refused(NIC("\"type\":\"user\",\"tap\":\"t\""), "tap and bridge are of type tap");
+	refused(NIC("\"type\":\"user\",\"path\":\"t\""), "path is of type link");
+	refused(NIC("\"type\":\"tap\""), "one of tap and bridge");
+	refused(NIC("\"type\":\"tap\",\"tap\":\"t\",\"bridge\":\"b\""), "one of tap and bridge");
+	refused(NIC("\"type\":\"link\""), "path is missing");
+	refused(NIC("\"type\":\"tap\",\"tap\":\"t\",\"forwards\":[\"1:2\"]"), "type user only");
+	refused(NIC("\"type\":\"user\",\"forwards\":[\"1\"]"), "HOSTPORT");
+	refused(NIC("\"type\":\"user\",\"forwards\":[1]"), "a list of strings");
+	refused(NIC("\"type\":\"user\",\"mac\":\"00:16:3e:00:00\""), "six bytes");
+	refused(NIC("\"type\":\"user\",\"mac\":\"01:16:3e:00:00:00\""), "six bytes");
+	refused(NIC("\"type\":\"user\",\"mac\":\"00:00:00:00:00:00\""), "six bytes");
+	refused(NIC("\"type\":\"user\",\"mac\":\"00-16-3e-00-00-00\""), "six bytes");
+}
+
+static void test_addresses_are_as_stable_as_the_uuid(void **state)
+{
+	static const char one[] = "6f0d8a3a-0000-4000-8000-0123456789ab",
+			  two[] = "6f0d8a3a-0000-4000-8000-0123456789ac";
+	uint8_t a[6], b[6];
+
+	(void)state;
+	assert_int_equal(guest_make_mac(one, 0, a), 0);
+	guest_make_mac(one, 0, b);
+	assert_memory_equal(a, ((uint8_t[]){ 0, 0x16, 0x3e }), 3);
+	assert_memory_equal(a, b, 6);
+	guest_make_mac(one, 1, b);
+	assert_memory_not_equal(a, b, 6);
+	guest_make_mac(two, 0, b);
+	assert_memory_not_equal(a, b, 6);
 }
 
 static void test_names_that_are_no_names_are_refused(void **state)
@@ -163,6 +222,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults_are_filled_in),
 		cmocka_unit_test(test_json_goes_there_and_back),
+		cmocka_unit_test(test_networks_go_there_and_back),
+		cmocka_unit_test(test_networks_that_cannot_be_are_refused),
+		cmocka_unit_test(test_addresses_are_as_stable_as_the_uuid),
 		cmocka_unit_test(test_names_that_are_no_names_are_refused),
 		cmocka_unit_test(test_what_cannot_be_is_refused_by_key),
 		cmocka_unit_test(test_what_is_no_json_object_is_refused),

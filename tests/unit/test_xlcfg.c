@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "cli/nicspec.h"
 #include "cli/xlcfg.h"
 
 /* The configuration as text with sorted keys. */
@@ -136,6 +137,59 @@ static void test_disks_are_read_as_xl_reads_them(void **state)
 	refused("disk = [ '/x,colour=red' ]", -EINVAL, "unknown key");
 }
 
+static void test_networks_are_read_as_xl_reads_them(void **state)
+{
+	static const struct {
+		const char *spec, *json;
+	} good[] = {
+		{ "mac=00:16:3e:01:02:03, bridge=br0",
+		  "[{\"bridge\":\"br0\",\"mac\":\"00:16:3e:01:02:03\",\"type\":\"tap\"}]" },
+		{ "type=vif", "[{\"bridge\":\"xenbr0\",\"type\":\"tap\"}]" },
+		{ "", "[{\"bridge\":\"xenbr0\",\"type\":\"tap\"}]" },
+		{ "tap=tap3", "[{\"tap\":\"tap3\",\"type\":\"tap\"}]" },
+		{ "user", "[{\"type\":\"user\"}]" },
+		{ "type=user, forward=2222:22, forward=udp:53:53",
+		  "[{\"forwards\":[\"2222:22\",\"udp:53:53\"],\"type\":\"user\"}]" },
+		{ "link=/nonexistent/x", "[{\"path\":\"/nonexistent/x\",\"type\":\"link\"}]" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_free_ char *ignored = NULL, *got = NULL;
+		char text[200], want[200];
+
+		snprintf(text, sizeof(text), "vif = [ '%s' ]", good[i].spec);
+		snprintf(want, sizeof(want), "{\"nics\":%s}", good[i].json);
+		got = parse(text, &ignored);
+		assert_string_equal(got, want);
+		assert_null(ignored);
+	}
+	refused("vif = 'x'", -EINVAL, "a list is wanted");
+	refused("vif = [ 1 ]", -EINVAL, "a list of strings");
+	refused("vif = [ 'other' ]", -EINVAL, "unknown word");
+	refused("vif = [ 'colour=red' ]", -EINVAL, "unknown key");
+	refused("vif = [ 'user,tap=x' ]", -EINVAL, "both user and tap");
+}
+
+static void test_published_ports_are_of_the_user_network(void **state)
+{
+	json_t *nics = json_array(), *ports = json_pack("[s]", "2222:22"), *nic = NULL;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(nicspec_publish(nics, ports, &err), 0);
+	assert_int_equal(json_array_size(nics), 1);
+	assert_int_equal(nicspec_publish(nics, ports, &err), 0);
+	assert_int_equal(json_array_size(nics), 1);
+	assert_int_equal(json_array_size(json_object_get(json_array_get(nics, 0), "forwards")), 2);
+	json_array_clear(nics);
+	assert_int_equal(nicspec_parse("tap=a", &nic, &err), 0);
+	json_array_append_new(nics, nic);
+	assert_int_equal(nicspec_publish(nics, ports, &err), -EINVAL);
+	json_decref(nics);
+	json_decref(ports);
+}
+
 static void test_paths_become_absolute(void **state)
 {
 	_cleanup_free_ char *ignored = NULL, *got = NULL;
@@ -189,7 +243,7 @@ static void test_values_of_the_wrong_kind_are_refused_by_key(void **state)
 /* Every beginning of a good file is a good file or is refused; neither crashes nor leaks. */
 static void test_every_beginning_of_a_file_is_handled(void **state)
 {
-	static const char text[] = "# c\nname = 'web'\nmemory=512\nvif = [ 'a', [1], \"b\" ] # x\nextra=\"q\"\n";
+	static const char text[] = "# c\nname = 'web'\nmemory=512\npci = [ 'a', [1], \"b\" ] # x\nextra=\"q\"\n";
 
 	(void)state;
 	for (size_t n = 0; n < sizeof(text); n++) {
@@ -213,6 +267,8 @@ int main(void)
 		cmocka_unit_test(test_a_command_line_is_made_of_root_and_extra),
 		cmocka_unit_test(test_what_is_not_used_is_named),
 		cmocka_unit_test(test_disks_are_read_as_xl_reads_them),
+		cmocka_unit_test(test_networks_are_read_as_xl_reads_them),
+		cmocka_unit_test(test_published_ports_are_of_the_user_network),
 		cmocka_unit_test(test_paths_become_absolute),
 		cmocka_unit_test(test_only_pvh_is_possible),
 		cmocka_unit_test(test_syntax_errors_have_a_line),

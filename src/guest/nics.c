@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "guest/nics.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "device/vif.h"
+#include "guest/config_device.h"
+
+int guest_make_mac(const char *uuid, unsigned int index, uint8_t ret[6])
+{
+	static const uint8_t xen[] = { 0x00, 0x16, 0x3e };
+	uint8_t hash[crypto_generichash_BYTES];
+	char text[64];
+	int n = snprintf(text, sizeof(text), "nidra nic %s %u", uuid, index);
+
+	if (sodium_init() < 0 || n < 0 || n >= (int)sizeof(text))
+		return -EINVAL;
+	crypto_generichash(hash, sizeof(hash), (const uint8_t *)text, (size_t)n, NULL, 0);
+	memcpy(ret, xen, sizeof(xen));
+	memcpy(ret + sizeof(xen), hash, 3);
+	ret[3] &= 0x7f; /* Xen's own tools make them below that */
+	return 0;
+}
+
+static int add_nic(const struct guest_config *config, struct bus *b, unsigned int i, struct err *lacks, struct err *err)
+{
+	const struct guest_nic *nic = &config->nics.nic[i];
+	struct link_config link = { .type = nic->type,
+				    .tap = nic->tap,
+				    .bridge = nic->bridge,
+				    .path = nic->path,
+				    .forward = (const char *const *)nic->forward,
+				    .n_forwards = nic->n_forwards };
+	uint8_t mac[6];
+
+	if (nic->mac ? !guest_nic_mac(nic->mac, mac) : guest_make_mac(config->uuid, i, mac) < 0)
+		return err_set(err, -EINVAL, "network %u: no address", i);
+	return vif_add(b, i, mac, &link, config->name, lacks, err);
+}
+
+int guest_add_nics(const struct guest_config *config, struct bus *b, struct err *lacks, struct err *err)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; r == 0 && i < config->nics.n; i++)
+		r = add_nic(config, b, i, lacks, err);
+	return r;
+}

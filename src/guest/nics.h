@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network devices of a guest. */
+#ifndef NIDRA_GUEST_NICS_H
+#define NIDRA_GUEST_NICS_H
+
+#include "guest/config.h"
+
+struct bus;
+
+/* @config was checked. *lacks: what they go without, see link_new(). */
+int guest_add_nics(const struct guest_config *config, struct bus *b, struct err *lacks, struct err *err);
+
+/*
+ * Where no address was given: Xen's prefix, and bytes that are the same for device @index of the same uuid. Who
+ * gets another uuid (a fork) is somebody else on the network, too.
+ */
+int guest_make_mac(const char *uuid, unsigned int index, uint8_t ret[6]);
+
+#endif
