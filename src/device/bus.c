@@ -212,18 +212,23 @@ static int connect(struct bus_device *dev, struct err *err)
 	return 0;
 }
 
+static void give_up(struct bus_device *dev, const struct err *err)
+{
+	if (log_allowed(&dev->log))
+		log_warn("the guest's frontend makes no sense: %s", err->msg);
+	set_state(dev, XenbusStateClosing);
+}
+
 static void try_connect(struct bus_device *dev)
 {
 	struct err err = { 0 };
 
-	if (connect(dev, &err) == 0) {
-		set_state(dev, XenbusStateConnected);
-		dev->class->go(dev->arg);
+	if (connect(dev, &err) < 0) {
+		give_up(dev, &err);
 		return;
 	}
-	if (log_allowed(&dev->log))
-		log_warn("the guest's frontend makes no sense: %s", err.msg);
-	set_state(dev, XenbusStateClosing);
+	set_state(dev, XenbusStateConnected);
+	dev->class->go(dev->arg);
 }
 
 /* One step of what the frontend's state asks of ours. */
@@ -404,11 +409,20 @@ int bus_adopt(struct bus *b, struct err *err)
 
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next) {
 		enum xenbus_state front = read_state(dev, true);
+		struct err why = { 0 };
 
 		dev->state = read_state(dev, false);
 		/* One that closes may have taken its rings back; bus_go() goes on with that. */
 		if (dev->state == XenbusStateConnected && front != XenbusStateClosing && front != XenbusStateClosed)
-			r = connect(dev, err);
+			r = connect(dev, &why);
+		/* What the guest did to its device is no reason to refuse all of it: the image is all that there is of
+		 * it. */
+		if (r == -EINVAL || r == -EOPNOTSUPP) {
+			give_up(dev, &why);
+			r = 0;
+		} else if (r < 0 && err) {
+			*err = why;
+		}
 	}
 	return r;
 }
