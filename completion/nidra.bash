@@ -7,7 +7,7 @@ _nidra_names() {
 
 _nidra() {
 	local cur=${COMP_WORDS[COMP_CWORD]} verb=${COMP_WORDS[1]-} words=
-	local verbs="run create list info console logs pause unpause suspend resume checkpoint save restore fork shutdown
+	local verbs="run create list top info console logs pause unpause disk-resize suspend resume checkpoint save restore fork shutdown
 		reboot destroy mem-set vcpu-set timeline image check help version"
 	local key="--key-file --key-keyring --passphrase --passphrase-file"
 	local make="--disk --nic --publish --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
@@ -29,6 +29,7 @@ _nidra() {
 	console) words="--from-start --send" ;;
 	timeline) words="--svg --last --json" ;;
 	list | info | check) words="--json" ;;
+	top) words="--delay --number" ;;
 	image) words="info verify compact export rm --json --cascade --elf-core --output $key" ;;
 	esac
 	if [[ $cur == -* ]]; then

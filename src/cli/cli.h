@@ -112,6 +112,9 @@ int cmd_resume(int argc, char **argv);
 int cmd_save(int argc, char **argv); /* and checkpoint */
 int cmd_fork(int argc, char **argv);
 int cmd_set(int argc, char **argv);
+int cmd_top(int argc, char **argv);
+/* What /v1/machine says of each; removes what killed monitors left. */
+json_t *all_machines(void);
 int cmd_disk_resize(int argc, char **argv); /* mem-set, vcpu-set */
 int cmd_timeline(int argc, char **argv);
 int cmd_check(int argc, char **argv);

@@ -36,18 +36,12 @@ static void print_row(json_t *o)
 	       (double)json_integer_value(json_object_get(o, "cpu_time_ns")) / 1e9);
 }
 
-int cmd_list(int argc, char **argv)
+json_t *all_machines(void)
 {
 	_cleanup_free_ char *base = path_runtime(NULL, NULL);
-	json_auto_t *all = json_array();
 	struct dirent **entry = NULL;
-	bool json = false;
-	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &json } };
-	int n, count;
-
-	if (parse_flags(argc, argv, flags, 1, &n) < 0)
-		return EXIT_USAGE;
-	count = base ? scandir(base, &entry, is_machine, compare_names) : 0;
+	json_t *all = json_array();
+	int count = base ? scandir(base, &entry, is_machine, compare_names) : 0;
 	for (int i = 0; i < count; i++) {
 		_cleanup_free_ struct dirent *d = entry[i];
 		struct err err = { 0 };
@@ -59,6 +53,19 @@ int cmd_list(int argc, char **argv)
 			json_array_append_new(all, o);
 	}
 	free(entry);
+	return all;
+}
+
+int cmd_list(int argc, char **argv)
+{
+	json_auto_t *all = NULL;
+	bool json = false;
+	const struct flag flags[] = { { "json", 0, FLAG_BOOL, &json } };
+	int n;
+
+	if (parse_flags(argc, argv, flags, 1, &n) < 0)
+		return EXIT_USAGE;
+	all = all_machines();
 	if (json) {
 		json_dumpf(all, stdout, JSON_INDENT(2));
 		puts("");

@@ -13,6 +13,7 @@ static const struct verb {
 	{ "run", "CONFIG | --name N --kernel F ...", "start a machine with this terminal as its console", cmd_run },
 	{ "create", "CONFIG | --name N --kernel F ...", "start a machine in the background", cmd_create },
 	{ "list", "", "machines and their states", cmd_list },
+	{ "top", "", "what machines use, again and again", cmd_top },
 	{ "info", "NAME", "all about one machine", cmd_info },
 	{ "console", "NAME", "connect to a console (Ctrl-] leaves)", cmd_console },
 	{ "logs", "NAME", "what was on the console", cmd_logs },
