@@ -16,6 +16,7 @@ import tempfile
 # A row names only rows above it, so there can be no cycle.
 LAYERS = {
     'base': '',
+    'bootdisk': 'base',          # a program of its own: bytes of a disk in, files out
     'pm': 'base',                # the engine runs in a unit test on any machine
     'kvm': 'base',
     'boot': 'base kvm',

@@ -30,12 +30,14 @@ struct start {
 	char cmdline[BOOT_CMDLINE_MAX + 1];
 };
 
-static int load_kernel(struct gmem *mem, const char *path, struct boot_info *ret, uint64_t *ret_end, struct err *err)
+static int load_kernel(struct gmem *mem, const struct boot_source *source, struct boot_info *ret, uint64_t *ret_end,
+		       struct err *err)
 {
+	const char *path = source->name ?: source->kernel;
 	_cleanup_free_ uint8_t *file = NULL, *unpacked = NULL;
 	struct kernel_elf elf;
 	size_t len;
-	int r = io_read_file(path, KERNEL_FILE_MAX, &file, &len, err);
+	int r = io_read_file(source->kernel, KERNEL_FILE_MAX, &file, &len, err);
 
 	if (r < 0)
 		return err_prefix(err, "kernel");
@@ -61,20 +63,20 @@ static int load_kernel(struct gmem *mem, const char *path, struct boot_info *ret
 }
 
 /* Straight from the file into guest memory. */
-static int load_initrd(struct gmem *mem, const char *path, uint64_t bottom, uint64_t top, struct hvm_modlist_entry *ret,
-		       struct err *err)
+static int load_initrd(struct gmem *mem, const struct boot_source *source, uint64_t bottom, uint64_t top,
+		       struct hvm_modlist_entry *ret, struct err *err)
 {
 	_cleanup_free_ uint8_t *file = NULL;
 	size_t len;
 	uint64_t gpa;
-	int r = io_read_file(path, INITRD_MAX, &file, &len, err);
+	int r = io_read_file(source->initrd, INITRD_MAX, &file, &len, err);
 
 	if (r < 0)
 		return err_prefix(err, "initrd");
 	if (page_up(len) > top || top - page_up(len) < bottom)
 		return err_set(err, -ENOMEM,
 			       "initrd %s has %zu MiB and does not fit beside the kernel; give the machine more memory",
-			       path, (size_t)(len / MIB));
+			       source->name ?: source->initrd, (size_t)(len / MIB));
 	gpa = top - page_up(len);
 	gmem_write(mem, gpa, file, len);
 	*ret = (struct hvm_modlist_entry){ .paddr = gpa, .size = len };
@@ -122,14 +124,14 @@ int boot_load(struct gmem *mem, const struct boot_source *source, struct boot_in
 		return err_set(err, -E2BIG, "the kernel command line has %zu bytes; %d are possible",
 			       strlen(source->cmdline), BOOT_CMDLINE_MAX);
 	strcpy(s->cmdline, source->cmdline);
-	r = load_kernel(mem, source->kernel, &info, &kernel_end, err);
+	r = load_kernel(mem, source, &info, &kernel_end, err);
 	if (r < 0)
 		return r;
 	if (kernel_end > gpa)
-		return err_set(err, -ENOMEM, "kernel %s leaves no room below %" PRIu64 " MiB", source->kernel,
-			       top / MIB);
+		return err_set(err, -ENOMEM, "kernel %s leaves no room below %" PRIu64 " MiB",
+			       source->name ?: source->kernel, top / MIB);
 	if (source->initrd)
-		r = load_initrd(mem, source->initrd, kernel_end, gpa, &s->module, err);
+		r = load_initrd(mem, source, kernel_end, gpa, &s->module, err);
 	if (r < 0)
 		return r;
 	fill_start(s, mem, gpa, acpi_build(mem, source->vcpus));

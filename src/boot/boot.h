@@ -19,6 +19,7 @@ struct boot_source {
 	const char *initrd; /* or NULL */
 	const char *cmdline;
 	unsigned int vcpus; /* possible ones */
+	const char *name;   /* what the files are called in messages; NULL: by their paths */
 };
 
 /*

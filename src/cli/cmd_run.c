@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/cli.h"
 #include "cli/diskspec.h"
+#include "cli/filekind.h"
 #include "cli/key.h"
 #include "cli/nicspec.h"
 #include "cli/xlcfg.h"
@@ -54,14 +55,31 @@ static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_
 	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
 }
 
-static json_t *read_config(const char *file)
+/* A disk instead of a configuration is its first one. */
+static json_t *disk_config(const char *file, json_t *disks)
+{
+	_cleanup_free_ char *spec = str_printf("target=%s", file);
+
+	if (!spec || json_array_insert_new(disks, 0, json_string(spec)) < 0)
+		return NULL;
+	return json_object();
+}
+
+static json_t *read_config(const char *file, json_t *disks)
 {
 	_cleanup_free_ uint8_t *text = NULL;
 	_cleanup_free_ char *ignored = NULL;
 	struct err err = { 0 };
 	json_t *o = NULL;
 	size_t len;
+	int kind = filekind_of(file, &err);
 
+	if (kind < 0) {
+		usage("%s", err.msg);
+		return NULL;
+	}
+	if (kind == FILEKIND_DISK)
+		return disk_config(file, disks);
 	if (io_read_file(file, 1 << 20, &text, &len, &err) < 0 ||
 	    xlcfg_parse((char *)text, file, &o, &ignored, &err) < 0) {
 		usage("%s", err.msg);
@@ -95,7 +113,9 @@ static void put_number(json_t *o, const char *key, uint32_t value)
 static void put_default_name(json_t *o)
 {
 	const char *kernel = json_string_value(json_object_get(o, "kernel"));
-	_cleanup_free_ char *copy = strdup(kernel ?: "machine"), *name = NULL;
+	json_t *disk = json_array_get(json_object_get(o, "disks"), 0);
+	const char *file = kernel ?: json_string_value(json_object_get(disk, "path"));
+	_cleanup_free_ char *copy = strdup(file ?: "machine"), *name = NULL;
 
 	if (json_object_get(o, "name"))
 		return;
@@ -149,9 +169,13 @@ static int put_nics(json_t *o, json_t *specs, json_t *publish)
 	return r;
 }
 
-static json_t *make_config(int n, char **argv, const struct create_flags *f)
+static json_t *make_config(int n, char **argv, struct create_flags *f)
 {
-	json_t *o = n ? read_config(argv[1]) : json_object();
+	json_t *o;
+
+	if (!f->disks)
+		f->disks = json_array();
+	o = n ? read_config(argv[1], f->disks) : json_object();
 
 	if (!o)
 		return NULL;
@@ -167,11 +191,12 @@ static json_t *make_config(int n, char **argv, const struct create_flags *f)
 	put_number(o, "vcpus", f->vcpus);
 	put_number(o, "maxvcpus", f->maxvcpus);
 	put_number(o, "domid", f->domid);
-	put_default_name(o);
 	if (put_disks(o, f->disks) < 0 || put_nics(o, f->nics, f->publish) < 0) {
 		json_decref(o);
 		o = NULL;
 	}
+	if (o)
+		put_default_name(o);
 	json_decref(f->disks);
 	json_decref(f->nics);
 	json_decref(f->publish);
@@ -259,8 +284,8 @@ static int create(int argc, char **argv, bool attach)
 
 	if (parse_create(argc, argv, &f, &n) < 0)
 		return EXIT_USAGE;
-	if (n > 1 || (!n && !f.kernel))
-		return usage("%s: a CONFIG or --kernel is wanted", argv[0]);
+	if (n > 1 || (!n && !f.kernel && !f.disks))
+		return usage("%s: a CONFIG, a DISK or --kernel is wanted", argv[0]);
 	config = make_config(n, argv, &f);
 	if (!config)
 		return EXIT_USAGE;

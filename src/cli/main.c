@@ -10,8 +10,8 @@ static const struct verb {
 	const char *name, *args, *help;
 	int (*run)(int argc, char **argv);
 } verbs[] = {
-	{ "run", "CONFIG | --name N --kernel F ...", "start a machine with this terminal as its console", cmd_run },
-	{ "create", "CONFIG | --name N --kernel F ...", "start a machine in the background", cmd_create },
+	{ "run", "CONFIG | DISK | --kernel F ...", "start a machine with this terminal as its console", cmd_run },
+	{ "create", "CONFIG | DISK | --kernel F ...", "start a machine in the background", cmd_create },
 	{ "list", "", "machines and their states", cmd_list },
 	{ "top", "", "what machines use, again and again", cmd_top },
 	{ "info", "NAME", "all about one machine", cmd_info },

@@ -123,6 +123,18 @@ static int check_uuid(struct guest_config *c, struct err *err)
 	return c->uuid ? 0 : err_errno(err, -ENOMEM, "uuid");
 }
 
+/* Its own, or that of a disk, with which an initrd from elsewhere has nothing to do. */
+static int check_kernel(const struct guest_config *c, struct err *err)
+{
+	if (c->kernel && *c->kernel)
+		return 0;
+	if (c->kernel || !c->disks.n)
+		return err_set(err, -EINVAL, "kernel: which file is the guest's kernel, or which disk has it?");
+	if (c->initrd)
+		return err_set(err, -EINVAL, "initrd %s: there is no kernel that it belongs to", c->initrd);
+	return 0;
+}
+
 int guest_config_check(struct guest_config *c, struct err *err)
 {
 	int r = check_name(c->name, err);
@@ -133,8 +145,9 @@ int guest_config_check(struct guest_config *c, struct err *err)
 		c->maxvcpus = c->vcpus;
 	if (!c->domid)
 		c->domid = 1;
-	if (!c->kernel || !*c->kernel)
-		return err_set(err, -EINVAL, "kernel: which file is the guest's kernel?");
+	r = check_kernel(c, err);
+	if (r < 0)
+		return r;
 	if (c->memory_mib < GUEST_MEMORY_MIN_MIB || c->memory_mib > GUEST_MEMORY_MAX_MIB)
 		return err_set(err, -EINVAL, "memory %u MiB: %u to %u MiB are possible", c->memory_mib,
 			       GUEST_MEMORY_MIN_MIB, GUEST_MEMORY_MAX_MIB);

@@ -57,7 +57,8 @@ struct guest_nics {
 struct guest_config {
 	char *name;
 	char *uuid;			 /* 36 characters; NULL or "new": made up by guest_config_check() */
-	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
+	/* initrd and cmdline may be NULL. So may kernel: then all comes from a disk, cmdline unless it is here. */
+	char *kernel, *initrd, *cmdline;
 	uint32_t memory_mib;
 	uint32_t vcpus;	   /* that the guest starts with */
 	uint32_t maxvcpus; /* that it can have plugged in; 0: as vcpus */

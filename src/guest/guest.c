@@ -15,6 +15,7 @@
 #include "device/bus.h"
 #include "device/console.h"
 #include "device/ioapic.h"
+#include "guest/find_kernel.h"
 #include "image/image.h"
 #include "kvm/machine.h"
 #include "pm/chain.h"
@@ -41,8 +42,9 @@ struct guest {
 	uint32_t generation_pin;
 	struct image_pager *pager;
 	uint32_t wakes;
-	bool in_call;	  /* restored; means something until it runs */
-	struct err lacks; /* what another machine has, and its network goes without */
+	bool in_call;		 /* restored; means something until it runs */
+	struct err lacks;	 /* what another machine has, and its network goes without */
+	struct boot_found found; /* on a disk; until the kernel is loaded */
 
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t cond;
@@ -279,6 +281,7 @@ void guest_free(struct guest *g)
 	ioapic_free(g->ioapic);
 	image_pager_free(g->pager); /* the others may have waited for memory */
 	machine_free(g->machine);
+	boot_found_fini(&g->found);
 	guest_config_fini(&g->config);
 	pthread_cond_destroy(&g->cond);
 	pthread_mutex_destroy(&g->lock);
@@ -364,6 +367,7 @@ int guest_new(const struct guest_config *config, const struct guest_observer *ob
 	if (!g)
 		return err_errno(err, -ENOMEM, "guest");
 	init_lock(g);
+	g->found = BOOT_FOUND_NONE;
 	if (observer)
 		g->observer = *observer;
 	r = guest_config_copy(config, &g->config, err);
@@ -468,12 +472,15 @@ int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err)
 
 /* ---- what is in it ---- */
 
+int guest_find_kernel(struct guest *g, int (*wait)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	return g->config.kernel ? 0 : find_kernel(&g->config, g->disk, wait, arg, &g->found, err);
+}
+
 int guest_load_kernel(struct guest *g, struct err *err)
 {
-	struct boot_source source = { .kernel = g->config.kernel,
-				      .initrd = g->config.initrd,
-				      .cmdline = g->config.cmdline ?: "",
-				      .vcpus = g->config.maxvcpus };
+	struct kernel_paths paths;
+	struct boot_source source = kernel_source(&g->config, &g->found, &paths);
 	struct xen_transport_state *t = xen_transport(g->domain);
 	struct boot_info info;
 	/* Who wakes goes without rather than not at all. Who starts a new machine can be asked. */
@@ -481,6 +488,7 @@ int guest_load_kernel(struct guest *g, struct err *err)
 
 	r = r ?: boot_load(machine_mem(g->machine), &source, &info, err);
 
+	boot_found_fini(&g->found);
 	if (r < 0)
 		return r;
 	t->thunks_found = info.thunks.found;

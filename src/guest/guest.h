@@ -55,6 +55,8 @@ struct guest_observer {
 /* Builds the machine without content, or (@base_fd not NULL) with memory over that base: gmem_new_over(). */
 int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
 	      struct guest **ret_guest, struct err *err);
+/* If the configuration has no kernel: that of a disk, read anew each time. @wait says whether to wait on. */
+int guest_find_kernel(struct guest *g, int (*wait)(void *arg, struct err *err), void *arg, struct err *err);
 /* Loads the kernel and makes the machine ready to execute its first instruction. */
 int guest_load_kernel(struct guest *g, struct err *err);
 /* Ends the vCPU threads and frees all. */

@@ -19,6 +19,19 @@ static void build_undo(struct pm_run *run, void *arg)
 	op->guest = NULL;
 }
 
+static int go_on(void *arg, struct err *err)
+{
+	return pm_check(arg, err);
+}
+
+/* After the disks were locked, and at each start: a guest that installed another kernel and reboots gets it. */
+static int find_kernel_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+
+	return guest_find_kernel(op->guest, go_on, run, err);
+}
+
 static int load_kernel_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -38,6 +51,7 @@ static int start_enter(struct pm_run *run, void *arg, struct err *err)
 
 static const struct pm_phase boot_phases[] = {
 	{ "build", build_enter, build_undo },
+	{ "find-kernel", find_kernel_enter, NULL, .limit_ns = 2 * SLEEP_LIMIT_NS },
 	{ "load-kernel", load_kernel_enter, NULL },
 	{ "start", start_enter, NULL, .no_return = true },
 };

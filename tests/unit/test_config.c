@@ -190,6 +190,19 @@ static void test_what_cannot_be_is_refused_by_key(void **state)
 	REFUSED("\"name\": \"b\"", "duplicate");
 }
 
+static void test_a_disk_can_stand_for_the_kernel(void **state)
+{
+	struct guest_config c;
+
+	(void)state;
+	accepted("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\"}], \"cmdline\": \"single\"}", &c);
+	assert_null(c.kernel);
+	guest_config_fini(&c);
+	refused("{\"name\": \"a\", \"disks\": []}", "kernel");
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\"}], \"kernel\": \"\"}", "kernel");
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\"}], \"initrd\": \"/i\"}", "initrd /i");
+}
+
 static void test_what_is_no_json_object_is_refused(void **state)
 {
 	(void)state;
@@ -227,6 +240,7 @@ int main(void)
 		cmocka_unit_test(test_addresses_are_as_stable_as_the_uuid),
 		cmocka_unit_test(test_names_that_are_no_names_are_refused),
 		cmocka_unit_test(test_what_cannot_be_is_refused_by_key),
+		cmocka_unit_test(test_a_disk_can_stand_for_the_kernel),
 		cmocka_unit_test(test_what_is_no_json_object_is_refused),
 		cmocka_unit_test(test_words_have_numbers_and_numbers_words),
 	};

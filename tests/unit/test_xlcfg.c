@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/util.h"
+#include "cli/filekind.h"
 #include "cli/nicspec.h"
 #include "cli/xlcfg.h"
 
@@ -258,6 +259,45 @@ static void test_every_beginning_of_a_file_is_handled(void **state)
 	}
 }
 
+/* ---- what kind of file it is ---- */
+
+static void kind_is(const void *head, size_t at, size_t len, int want, const char *why)
+{
+	_cleanup_free_ uint8_t *b = calloc(1, FILEKIND_BYTES);
+	struct err err = { 0 };
+
+	memcpy(b + at, head, len);
+	assert_int_equal(filekind(b, FILEKIND_BYTES, "web", &err), want);
+	if (why && !strstr(err.msg, why))
+		fail_msg("'%s' does not say '%s'", err.msg, why);
+}
+
+static void test_a_disk_is_told_from_a_configuration(void **state)
+{
+	static const char text[] = "# Gr\xc3\xbc\xc3\x9f\x65\nname = \"web\"\r\n\tmemory = 1\n";
+
+	(void)state;
+	assert_int_equal(filekind((const uint8_t *)text, sizeof(text) - 1, "web", NULL), FILEKIND_TEXT);
+	assert_int_equal(filekind((const uint8_t *)"", 0, "web", NULL), FILEKIND_TEXT);
+	kind_is("\x55\xaa", 510, 2, FILEKIND_DISK, NULL);
+	kind_is("EFI PART", 512, 8, FILEKIND_DISK, NULL);
+	kind_is("\x53\xef", 1080, 2, FILEKIND_DISK, NULL);
+	kind_is("_BHRfS_M", 65600, 8, FILEKIND_DISK, NULL);
+}
+
+static void test_what_is_neither_is_refused_in_a_sentence(void **state)
+{
+	static const uint8_t elf[64] = "\x7f"
+				       "ELF";
+
+	(void)state;
+	kind_is("", 0, 1, -EINVAL, "web is neither a configuration");
+	kind_is("name = 1", 0, 8, -EINVAL, "neither"); /* text, and then zeros */
+	kind_is("QFI\xfb", 0, 4, -EINVAL, "is a qcow2 image");
+	assert_int_equal(filekind(elf, sizeof(elf), "web", NULL), -EINVAL);
+	assert_int_equal(filekind((const uint8_t *)"a\0b", 3, "web", NULL), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +314,8 @@ int main(void)
 		cmocka_unit_test(test_syntax_errors_have_a_line),
 		cmocka_unit_test(test_values_of_the_wrong_kind_are_refused_by_key),
 		cmocka_unit_test(test_every_beginning_of_a_file_is_handled),
+		cmocka_unit_test(test_a_disk_is_told_from_a_configuration),
+		cmocka_unit_test(test_what_is_neither_is_refused_in_a_sentence),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

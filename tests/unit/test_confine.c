@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a program that reads somebody's disk can still do, if the disk takes it over: each in a child of its own. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/util.h"
+#include "bootdisk/confine.h"
+
+static char byte;
+
+static long open_a_file(void)
+{
+	return open("/etc/passwd", O_RDONLY);
+}
+
+static long read_another_descriptor(void)
+{
+	return read(0, &byte, 1);
+}
+
+static long write_to_the_disk(void)
+{
+	return write(FD_DISK, &byte, 1);
+}
+
+static long write_to_stderr(void)
+{
+	return write(2, &byte, 1);
+}
+
+static long make_a_socket(void)
+{
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static long make_a_process(void)
+{
+	return fork();
+}
+
+static long run_a_program(void)
+{
+	return execl("/bin/true", "true", NULL);
+}
+
+static long map_memory_to_execute(void)
+{
+	return (long)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+}
+
+static long map_the_disk(void)
+{
+	return (long)mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, FD_DISK, 0);
+}
+
+static long send_a_signal(void)
+{
+	return kill(getppid(), 0);
+}
+
+static long use_memory(void)
+{
+	char *p = malloc(1 << 20);
+
+	if (p)
+		memset(p, 1, 1 << 20);
+	free(p);
+	return p ? 0 : -1;
+}
+
+static long use_too_much_memory(void)
+{
+	char *p = malloc((size_t)1 << 30);
+
+	free(p);
+	return p ? -1 : 0;
+}
+
+static long read_the_disk(void)
+{
+	return pread(FD_DISK, &byte, 1, 0) == 1 ? 0 : -1;
+}
+
+static long write_the_kernel(void)
+{
+	return write(FD_KERNEL, &byte, 1) == 1 ? 0 : -1;
+}
+
+/* The wait status of a confined child that does it, and exits with 0 if it returns 0. */
+static int status_of(long (*act)(void))
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		dup2(open("/dev/zero", O_RDWR), FD_DISK);
+		dup2(memfd_create("kernel", 0), FD_KERNEL);
+		if (confine(NULL) < 0)
+			_exit(99);
+		_exit(act() ? 1 : 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return status;
+}
+
+static void test_what_it_needs_is_allowed(void **state)
+{
+	(void)state;
+	assert_int_equal(status_of(read_the_disk), 0);
+	assert_int_equal(status_of(write_the_kernel), 0);
+	assert_int_equal(status_of(use_memory), 0);
+	assert_int_equal(status_of(use_too_much_memory), 0);
+}
+
+static void test_all_else_ends_it(void **state)
+{
+	static const struct {
+		const char *what;
+		long (*act)(void);
+	} acts[] = {
+		{ "open", open_a_file },
+		{ "read", read_another_descriptor },
+		{ "write disk", write_to_the_disk },
+		{ "write stderr", write_to_stderr },
+		{ "socket", make_a_socket },
+		{ "fork", make_a_process },
+		{ "exec", run_a_program },
+		{ "mmap exec", map_memory_to_execute },
+		{ "mmap disk", map_the_disk },
+		{ "kill", send_a_signal },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(acts); i++) {
+		int status = status_of(acts[i].act);
+
+		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
+			fail_msg("%s: status %#x", acts[i].what, status);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_what_it_needs_is_allowed),
+		cmocka_unit_test(test_all_else_ends_it),
+	};
+
+	if (!confine_is_possible())
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
