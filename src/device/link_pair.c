@@ -21,18 +21,37 @@
 #define CSUM_GOOD  2
 #define HEADER	   4
 #define BATCH	   64
+/* A socket holds ten datagrams on most hosts. What follows them waits here, and is tried again so often. */
+#define QUEUE	 512
+#define RETRY_MS 1
+
+struct waiting {
+	size_t len; /* with its header */
+	uint8_t data[];
+};
 
 struct link_pair {
 	struct link link;
 	int fd, at;
 	struct sockaddr_un own, other;
+	struct waiting *queue[QUEUE];
+	unsigned int head, n;
 	uint8_t buf[PACKET_BYTES_MAX + 1];
 };
+
+static void drop_first(struct link_pair *u)
+{
+	free(take_ptr(u->queue[u->head]));
+	u->head = (u->head + 1) % QUEUE;
+	u->n--;
+}
 
 static void pair_free(struct link *l)
 {
 	struct link_pair *u = container_of(l, struct link_pair, link);
 
+	while (u->n)
+		drop_first(u);
 	if (u->own.sun_path[0])
 		unlink(u->own.sun_path);
 	close_fdp(&u->fd);
@@ -44,6 +63,8 @@ static void pair_prepare(struct link *l, struct link_poll *poll, bool receive)
 	struct link_pair *u = container_of(l, struct link_pair, link);
 
 	u->at = receive ? link_poll_add(poll, u->fd, POLLIN) : -1;
+	if (u->n && (poll->timeout_ms < 0 || poll->timeout_ms > RETRY_MS))
+		poll->timeout_ms = RETRY_MS;
 }
 
 static bool take_one(struct link_pair *u)
@@ -63,14 +84,50 @@ static bool take_one(struct link_pair *u)
 	return packet_prepare(&p) ? u->link.deliver(u->link.arg, &p) : true;
 }
 
+/* False: the other end is full. Nobody there, or anything else: it is lost. */
+static bool transmit(struct link_pair *u, struct iovec *iov, size_t n)
+{
+	struct msghdr m = { .msg_name = &u->other, .msg_namelen = sizeof(u->other), .msg_iov = iov, .msg_iovlen = n };
+
+	if (sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return true;
+	trace(link_pair, "not_sent=%zu errno=%d", iov[n - 1].iov_len, errno);
+	return errno != EAGAIN && errno != ENOBUFS;
+}
+
+static void send_waiting(struct link_pair *u)
+{
+	while (u->n) {
+		struct waiting *w = u->queue[u->head];
+		struct iovec iov = { w->data, w->len };
+
+		if (!transmit(u, &iov, 1))
+			return;
+		drop_first(u);
+	}
+}
+
 static void pair_dispatch(struct link *l, const struct link_poll *poll, bool receive)
 {
 	struct link_pair *u = container_of(l, struct link_pair, link);
 
+	send_waiting(u);
 	if (u->at < 0 || !receive || !poll->fd[u->at].revents)
 		return;
 	for (int i = 0; i < BATCH && take_one(u); i++)
 		;
+}
+
+static void keep(struct link_pair *u, const uint8_t h[HEADER], const struct packet *p)
+{
+	struct waiting *w = u->n < QUEUE ? malloc(sizeof(*w) + HEADER + p->len) : NULL;
+
+	if (!w)
+		return;
+	w->len = HEADER + p->len;
+	memcpy(w->data, h, HEADER);
+	memcpy(w->data + HEADER, p->data, p->len);
+	u->queue[(u->head + u->n++) % QUEUE] = w;
 }
 
 static void pair_send(struct link *l, struct packet *p)
@@ -78,10 +135,10 @@ static void pair_send(struct link *l, struct packet *p)
 	struct link_pair *u = container_of(l, struct link_pair, link);
 	uint8_t h[HEADER] = { (uint8_t)((p->csum_blank ? CSUM_BLANK : 0) | (p->csum_good ? CSUM_GOOD : 0)) };
 	struct iovec iov[] = { { h, sizeof(h) }, { p->data, p->len } };
-	struct msghdr m = { .msg_name = &u->other, .msg_namelen = sizeof(u->other), .msg_iov = iov, .msg_iovlen = 2 };
 
-	if (sendmsg(u->fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		trace(link_pair, "lost=%zu errno=%d", p->len, errno);
+	send_waiting(u);
+	if (u->n || !transmit(u, iov, 2))
+		keep(u, h, p);
 }
 
 static const struct link_ops pair_ops = {

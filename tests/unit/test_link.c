@@ -163,6 +163,13 @@ static void test_two_ends_of_a_cable(void **state)
 	assert_int_equal(h[1].n, 1);
 	assert_int_equal(h[1].len, sizeof(u));
 	assert_true(h[1].blank);
+	for (int i = 0; i < 300; i++) /* more than a socket holds */
+		a->ops->send(a, &p);
+	for (int i = 0; i < 300; i++) {
+		turn(b);
+		turn(a);
+	}
+	assert_int_equal(h[1].n, 301);
 	link_free(a);
 	a = make(&c, &h[0], 0); /* it comes back, and has its end again */
 	b->ops->send(b, &p);
