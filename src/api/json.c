@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "guest/nics.h"
+
 /* A sentence may name what somebody sent, and be cut inside a letter: JSON has only UTF-8. */
 static json_t *json_of_text(const char *text)
 {
@@ -120,6 +122,23 @@ static json_t *json_of_disks(struct guest *g)
 	return list;
 }
 
+static json_t *json_of_nics(struct guest *g)
+{
+	const struct guest_config *c = guest_config(g);
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < c->nics.n; i++) {
+		const struct guest_nic *n = &c->nics.nic[i];
+		char mac[GUEST_MAC_TEXT];
+
+		if (guest_nic_address(c, i, mac) == 0)
+			json_array_append_new(list, json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "type",
+							      link_type_name(n->type), "mac", mac, "tap", n->tap,
+							      "bridge", n->bridge, "path", n->path));
+	}
+	return list;
+}
+
 json_t *json_of_machine(struct sleeper *s, const char *name)
 {
 	struct guest *g = sleeper_guest(s);
@@ -128,6 +147,8 @@ json_t *json_of_machine(struct sleeper *s, const char *name)
 
 	if (g && guest_config(g)->disks.n)
 		json_object_set_new(o, "disks", json_of_disks(g));
+	if (g && guest_config(g)->nics.n)
+		json_object_set_new(o, "nics", json_of_nics(g));
 	json_object_set_new(o, "name", json_string(name));
 	json_object_set_new(o, "pid", json_integer(getpid()));
 	if (sleep_get_job(s, 0, &job) == 0 && job.running)

@@ -117,8 +117,27 @@ static void print_disks(json_t *list)
 		       (int64_t)json_integer_value(json_object_get(d, "errors")));
 }
 
+static void print_nics(json_t *list)
+{
+	json_t *n;
+	size_t i;
+
+	json_array_foreach (list, i, n) {
+		const char *type = json_string_value(json_object_get(n, "type"));
+		const char *where = json_string_value(
+			json_object_get(n, "bridge") ?: json_object_get(n, "tap") ?: json_object_get(n, "path"));
+
+		printf("nic %-12zu %s%s%s, %s\n", i, type ?: "?", where ? " " : "", where ?: "",
+		       json_string_value(json_object_get(n, "mac")) ?: "?");
+	}
+}
+
 static void print_entry(const char *key, json_t *v)
 {
+	if (!strcmp(key, "nics")) {
+		print_nics(v);
+		return;
+	}
 	if (!strcmp(key, "disks")) {
 		print_disks(v);
 		return;

@@ -25,6 +25,23 @@ int guest_make_mac(const char *uuid, unsigned int index, uint8_t ret[6])
 	return 0;
 }
 
+static bool address_of(const struct guest_config *config, unsigned int i, uint8_t ret[6])
+{
+	const char *given = config->nics.nic[i].mac;
+
+	return given ? guest_nic_mac(given, ret) : guest_make_mac(config->uuid, i, ret) == 0;
+}
+
+int guest_nic_address(const struct guest_config *config, unsigned int index, char ret[GUEST_MAC_TEXT])
+{
+	uint8_t m[6];
+
+	if (!address_of(config, index, m))
+		return -EINVAL;
+	snprintf(ret, GUEST_MAC_TEXT, "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return 0;
+}
+
 static int add_nic(const struct guest_config *config, struct bus *b, unsigned int i, struct err *lacks, struct err *err)
 {
 	const struct guest_nic *nic = &config->nics.nic[i];
@@ -36,7 +53,7 @@ static int add_nic(const struct guest_config *config, struct bus *b, unsigned in
 				    .n_forwards = nic->n_forwards };
 	uint8_t mac[6];
 
-	if (nic->mac ? !guest_nic_mac(nic->mac, mac) : guest_make_mac(config->uuid, i, mac) < 0)
+	if (!address_of(config, i, mac))
 		return err_set(err, -EINVAL, "network %u: no address", i);
 	return vif_add(b, i, mac, &link, config->name, lacks, err);
 }

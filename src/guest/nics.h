@@ -16,4 +16,8 @@ int guest_add_nics(const struct guest_config *config, struct bus *b, struct err 
  */
 int guest_make_mac(const char *uuid, unsigned int index, uint8_t ret[6]);
 
+/* The address that device @index has, as text. */
+#define GUEST_MAC_TEXT 18
+int guest_nic_address(const struct guest_config *config, unsigned int index, char ret[GUEST_MAC_TEXT]);
+
 #endif

@@ -86,12 +86,17 @@ static void test_networks_go_there_and_back(void **state)
 		"{\"type\":\"tap\",\"tap\":\"t\"},{\"type\":\"tap\",\"bridge\":\"b\"},"
 		"{\"type\":\"link\",\"path\":\"/p\"}]}";
 	_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
+	char mac[GUEST_MAC_TEXT];
 	_cleanup_free_ char *whole = NULL, *json = NULL;
 
 	(void)state;
 	assert_true(asprintf(&whole, "{\"name\":\"a\",\"kernel\":\"/k\",%s", text) > 0);
 	accepted(whole, &c);
 	assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
+	assert_int_equal(guest_nic_address(&copy, 0, mac), 0);
+	assert_string_equal(mac, "00:16:3e:00:00:01");
+	assert_int_equal(guest_nic_address(&copy, 1, mac), 0);
+	assert_memory_equal(mac, "00:16:3e:", 9);
 	json = guest_config_to_json(&copy);
 	if (!strstr(json, text))
 		fail_msg("%s", json);
