@@ -71,7 +71,7 @@ static long send_a_signal(void)
 
 static long use_memory(void)
 {
-	char *p = malloc(1 << 20);
+	char *volatile p = malloc(1 << 20);
 
 	if (p)
 		memset(p, 1, 1 << 20);
@@ -81,7 +81,7 @@ static long use_memory(void)
 
 static long use_too_much_memory(void)
 {
-	char *p = malloc((size_t)1 << 30);
+	char *volatile p = malloc((size_t)1 << 30); /* or a compiler knows that nobody uses it */
 
 	free(p);
 	return p ? -1 : 0;
