@@ -52,7 +52,9 @@ struct disk {
 };
 
 struct disk_ops {
+	/* May wait for reap() to begin. */
 	void (*submit)(struct disk *d, struct disk_io *io);
+	/* Begins what was submitted, and ends what is done. */
 	void (*reap)(struct disk *d);
 	int (*fd)(struct disk *d);
 	int (*resized)(struct disk *d, uint64_t *ret_bytes);

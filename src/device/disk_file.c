@@ -78,8 +78,7 @@ static void submit(struct disk *d, struct disk_io *io)
 					io->bytes);
 		break;
 	}
-	io_uring_sqe_set_data(sqe, io);
-	io_uring_submit(&f->ring);
+	io_uring_sqe_set_data(sqe, io); /* reap() hands it to the kernel, with all others of its turn */
 }
 
 /* The first @n bytes are done. */
@@ -121,17 +120,20 @@ static void reap(struct disk *d)
 {
 	struct disk_file *f = container_of(d, struct disk_file, disk);
 	struct io_uring_cqe *cqe;
+	int r;
 
-	while (io_uring_peek_cqe(&f->ring, &cqe) == 0) {
-		struct disk_io *io = io_uring_cqe_get_data(cqe);
-		int res = cqe->res;
+	do {
+		/* What is in the page cache is done by this. What the kernel has no room for waits for the next call.
+		 */
+		r = io_uring_sq_ready(&f->ring) ? io_uring_submit(&f->ring) : 0;
+		while (io_uring_peek_cqe(&f->ring, &cqe) == 0) {
+			struct disk_io *io = io_uring_cqe_get_data(cqe);
+			int res = cqe->res;
 
-		io_uring_cqe_seen(&f->ring, cqe);
-		finish(d, io, res);
-	}
-	/* What the kernel had no room for when it was submitted. */
-	if (io_uring_sq_ready(&f->ring))
-		io_uring_submit(&f->ring);
+			io_uring_cqe_seen(&f->ring, cqe);
+			finish(d, io, res);
+		}
+	} while (r > 0 && io_uring_sq_ready(&f->ring));
 }
 
 static int ring_fd(struct disk *d)

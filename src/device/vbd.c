@@ -28,6 +28,7 @@
 #define xen_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
 
 #define QUEUES_MAX 4u
+#define RETRY_MS   1000
 #define TURN	   64 /* requests of one queue before the others get theirs */
 
 struct vbd;
@@ -269,13 +270,13 @@ static bool serve(struct vbd *v)
 	bool more = false;
 
 	v->disk->ops->reap(v->disk);
-	for (unsigned int i = 0; i < v->queues; i++) {
-		struct queue *q = &v->queue[i];
-
-		if (v->connected && !v->resting && !q->broken)
-			more |= take(q);
-		publish(q);
-	}
+	for (unsigned int i = 0; i < v->queues; i++)
+		if (v->connected && !v->resting && !v->queue[i].broken)
+			more |= take(&v->queue[i]);
+	/* All of them at once; those that the page cache has are answered in this turn. */
+	v->disk->ops->reap(v->disk);
+	for (unsigned int i = 0; i < v->queues; i++)
+		publish(&v->queue[i]);
 	if (!v->under_way)
 		pthread_cond_broadcast(&v->idle);
 	return more;
@@ -286,17 +287,19 @@ static void *vbd_main(void *arg)
 	struct vbd *v = arg;
 	struct pollfd p[] = { { .fd = v->kick_fd, .events = POLLIN },
 			      { .fd = v->disk->ops->fd(v->disk), .events = POLLIN } };
-	bool more = false, stop = false;
+	bool stop = false;
+	int wait_ms = -1;
 	eventfd_t count;
 
 	pthread_setname_np(pthread_self(), v->name);
 	while (!stop) {
-		poll(p, ARRAY_SIZE(p), more ? 0 : -1);
+		poll(p, ARRAY_SIZE(p), wait_ms);
 		if (p[0].revents)
 			eventfd_read(v->kick_fd, &count);
 		SCOPED_LOCK(&v->lock);
 
-		more = serve(v);
+		/* What the kernel would not take is tried again in a while. */
+		wait_ms = serve(v) ? 0 : v->under_way ? RETRY_MS : -1;
 		stop = v->stop;
 	}
 	return NULL;
