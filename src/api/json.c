@@ -107,9 +107,9 @@ static json_t *json_of_disks(struct guest *g)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < d->n; i++) {
-		struct guest_disk_info s;
+		struct disk_stats s;
 
-		guest_get_disk_info(g, i, &s);
+		guest_get_disk_stats(g, i, &s);
 		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
 						      "vdev", d->disk[i].vdev, "path", d->disk[i].path, "readonly",
 						      d->disk[i].readonly, "connected", s.connected, "bytes",

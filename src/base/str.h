@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* printf into allocated memory. */
+/* Text: printf into allocated memory, and what C lacks for parsing. */
 #ifndef NIDRA_BASE_STR_H
 #define NIDRA_BASE_STR_H
 
@@ -7,5 +7,8 @@
 
 /* Allocated string, or NULL without memory. */
 char *str_printf(const char *fmt, ...) _printf_(1, 2);
+
+/* @s without the spaces and tabs around it; in place. */
+char *str_trim(char *s);
 
 #endif

@@ -123,47 +123,39 @@ static void put_default_name(json_t *o)
 	put_string(o, "name", name);
 }
 
-/* Behind those of the file. */
-static int put_disks(json_t *o, json_t *specs)
+static json_t *list_of(json_t *o, const char *key)
 {
-	json_t *list = json_object_get(o, "disks"), *spec, *disk;
+	if (!json_object_get(o, key))
+		json_object_set_new(o, key, json_array());
+	return json_object_get(o, key);
+}
+
+/* What @parse makes of each, behind those of the file. */
+static int put_list(json_t *o, const char *key, json_t *specs,
+		    int (*parse)(const char *text, json_t **ret, struct err *err))
+{
 	struct err err = { 0 };
+	json_t *spec, *device;
 	size_t i;
 
-	if (json_array_size(specs) && !list) {
-		list = json_array();
-		json_object_set_new(o, "disks", list);
-	}
 	json_array_foreach (specs, i, spec) {
-		if (diskspec_parse(json_string_value(spec), &disk, &err) < 0) {
+		if (parse(json_string_value(spec), &device, &err) < 0) {
 			usage("%s", err.msg);
 			return -1;
 		}
-		json_array_append_new(list, disk);
+		json_array_append_new(list_of(o, key), device);
 	}
 	return 0;
 }
 
-/* Behind those of the file. */
 static int put_nics(json_t *o, json_t *specs, json_t *publish)
 {
-	json_t *list = json_object_get(o, "nics"), *spec, *nic;
 	struct err err = { 0 };
-	int r = 0;
-	size_t i;
+	int r = put_list(o, "nics", specs, nicspec_parse);
 
-	if (!list && (json_array_size(specs) || json_array_size(publish))) {
-		list = json_array();
-		json_object_set_new(o, "nics", list);
-	}
-	json_array_foreach (specs, i, spec) {
-		r = nicspec_parse(json_string_value(spec), &nic, &err);
-		if (r < 0)
-			break;
-		json_array_append_new(list, nic);
-	}
-	if (r == 0 && json_array_size(publish))
-		r = nicspec_publish(list, publish, &err);
+	if (r < 0 || !json_array_size(publish))
+		return r;
+	r = nicspec_publish(list_of(o, "nics"), publish, &err);
 	if (r < 0)
 		usage("%s", err.msg);
 	return r;
@@ -191,7 +183,7 @@ static json_t *make_config(int n, char **argv, struct create_flags *f)
 	put_number(o, "vcpus", f->vcpus);
 	put_number(o, "maxvcpus", f->maxvcpus);
 	put_number(o, "domid", f->domid);
-	if (put_disks(o, f->disks) < 0 || put_nics(o, f->nics, f->publish) < 0) {
+	if (put_list(o, "disks", f->disks, diskspec_parse) < 0 || put_nics(o, f->nics, f->publish) < 0) {
 		json_decref(o);
 		o = NULL;
 	}
@@ -367,7 +359,7 @@ static char *identity_json(const char *name, const char *uuid, uint32_t domid, j
 	put_string(o, "name", name);
 	put_string(o, "uuid", uuid);
 	put_number(o, "domid", domid);
-	return put_disks(o, disks) < 0 ? NULL : json_dumps(o, JSON_COMPACT);
+	return put_list(o, "disks", disks, diskspec_parse) < 0 ? NULL : json_dumps(o, JSON_COMPACT);
 }
 
 char *new_identity(const char *name)

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/str.h"
 #include "base/util.h"
 
 static int put_target(json_t *o, const char *path, struct err *err)
@@ -70,17 +71,6 @@ static int put_position(json_t *o, int position, const char *value, struct err *
 	}
 }
 
-static char *trim(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t");
-	n = strlen(s);
-	while (n && strchr(" \t", s[n - 1]))
-		s[--n] = 0;
-	return s;
-}
-
 static int parse_parts(char *rest, json_t *o, struct err *err)
 {
 	int position = 0, r = 0;
@@ -90,12 +80,12 @@ static int parse_parts(char *rest, json_t *o, struct err *err)
 
 		rest += strspn(rest, " \t");
 		if (!strncmp(rest, "target=", 7)) /* last, and with all its commas */
-			return put_target(o, trim(rest + 7), err);
-		part = trim(strsep(&rest, ","));
+			return put_target(o, str_trim(rest + 7), err);
+		part = str_trim(strsep(&rest, ","));
 		equals = strchr(part, '=');
 		if (equals && *part != '/') {
 			*equals = 0;
-			r = put_key(o, trim(part), trim(equals + 1), err);
+			r = put_key(o, str_trim(part), str_trim(equals + 1), err);
 		} else if (!strcmp(part, "ro") || !strcmp(part, "rw")) {
 			r = put_access(o, part, err);
 			position = 4; /* wherever it stands, it is the last one */

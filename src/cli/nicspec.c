@@ -64,27 +64,16 @@ static int put_key(json_t *o, const char *key, const char *value, struct err *er
 	return err_set(err, -EINVAL, "nic: unknown key \"%s\"", key);
 }
 
-static char *trim(char *s)
-{
-	size_t n;
-
-	s += strspn(s, " \t");
-	n = strlen(s);
-	while (n && strchr(" \t", s[n - 1]))
-		s[--n] = 0;
-	return s;
-}
-
 static int parse_parts(char *rest, json_t *o, struct err *err)
 {
 	int r = 0;
 
 	while (r == 0 && rest) {
-		char *part = trim(strsep(&rest, ",")), *equals = strchr(part, '=');
+		char *part = str_trim(strsep(&rest, ",")), *equals = strchr(part, '=');
 
 		if (equals) {
 			*equals = 0;
-			r = put_key(o, trim(part), trim(equals + 1), err);
+			r = put_key(o, str_trim(part), str_trim(equals + 1), err);
 		} else if (*part) {
 			r = strcmp(part, "user") ? err_set(err, -EINVAL, "nic: unknown word \"%s\"", part)
 						 : set_type(o, "user", err);

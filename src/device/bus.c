@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "xen/backend.h"
 
@@ -330,17 +330,13 @@ void bus_free(struct bus *b)
 
 static int start_thread(struct bus *b, struct err *err)
 {
-	sigset_t all, old;
 	int r;
 
 	if (b->started)
 		return 0;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&b->thread, NULL, bus_main, b);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_errno(err, -r, "thread for devices");
+	r = thread_start(&b->thread, bus_main, b);
+	if (r < 0)
+		return err_errno(err, r, "thread for devices");
 	b->started = true;
 	xen_backend_watch(b->domain, on_store_change, b);
 	return 0;
@@ -415,8 +411,7 @@ int bus_adopt(struct bus *b, struct err *err)
 		/* One that closes may have taken its rings back; bus_go() goes on with that. */
 		if (dev->state == XenbusStateConnected && front != XenbusStateClosing && front != XenbusStateClosed)
 			r = connect(dev, &why);
-		/* What the guest did to its device is no reason to refuse all of it: the image is all that there is of
-		 * it. */
+		/* What the guest did to its device is no reason to refuse the whole image. */
 		if (r == -EINVAL || r == -EOPNOTSUPP) {
 			give_up(dev, &why);
 			r = 0;
@@ -427,23 +422,12 @@ int bus_adopt(struct bus *b, struct err *err)
 	return r;
 }
 
-/* In steps, because TSan does not know pthread_mutex_clocklock(). */
-static bool lock_until(struct bus *b, uint64_t deadline_ns)
-{
-	while (pthread_mutex_trylock(&b->lock)) {
-		if (clock_monotonic_ns() >= deadline_ns)
-			return false;
-		usleep(100);
-	}
-	return true;
-}
-
 int bus_drain(struct bus *b, uint64_t deadline_ns, struct err *err)
 {
 	int r = 0;
 
 	/* The thread has the lock for as long as a device takes that a frontend disconnects. */
-	if (!lock_until(b, deadline_ns))
+	if (!thread_lock_until(&b->lock, deadline_ns))
 		return err_set(err, -ETIMEDOUT, "a device does not finish what it was asked to do before it closes");
 	b->drained = true;
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next)

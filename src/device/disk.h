@@ -61,6 +61,13 @@ struct disk_ops {
 	void (*close)(struct disk *d);
 };
 
+struct disk_stats {	/* what a guest did with it since it was opened */
+	bool connected; /* the guest's driver is there */
+	uint64_t bytes; /* its size */
+	uint64_t reads, writes, flushes, discards, errors;
+	uint64_t read_bytes, written_bytes;
+};
+
 /* Its file, for who copies it while it is at rest. */
 static inline int disk_fd(const struct disk *d)
 {

@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -20,6 +19,7 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "device/blkif.h"
 #include "xen/backend.h"
@@ -69,7 +69,7 @@ struct vbd {
 	bool stop, connected, resting;
 	struct queue queue[QUEUES_MAX];
 	unsigned int queues, under_way;
-	struct vbd_stats stats;
+	struct disk_stats stats;
 	struct log_limit log;
 };
 
@@ -86,7 +86,7 @@ static void answer(struct queue *q, uint64_t id, uint8_t op, int status)
 	q->answered = true;
 }
 
-static void count(struct vbd_stats *s, enum disk_op op, uint64_t bytes, int status)
+static void count(struct disk_stats *s, enum disk_op op, uint64_t bytes, int status)
 {
 	s->errors += status == BLKIF_RSP_ERROR;
 	s->reads += op == DISK_READ;
@@ -512,30 +512,21 @@ unsigned int vbd_number(const char *vdev)
 
 static void init(struct vbd *v)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&v->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&v->idle, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&v->idle);
 	v->kick_fd = eventfd(0, EFD_CLOEXEC);
 }
 
 static int start_thread(struct vbd *v, struct err *err)
 {
-	sigset_t all, old;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = v->kick_fd < 0 ? EMFILE : pthread_create(&v->thread, NULL, vbd_main, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = v->kick_fd < 0 ? -EMFILE : thread_start(&v->thread, vbd_main, v);
 	v->started = !r;
-	return r ? err_errno(err, -r, "thread of disk %s", v->name) : 0;
+	return r < 0 ? err_errno(err, r, "thread of disk %s", v->name) : 0;
 }
 
-void vbd_get_stats(struct vbd *v, struct vbd_stats *ret)
+void vbd_get_stats(struct vbd *v, struct disk_stats *ret)
 {
 	SCOPED_LOCK(&v->lock);
 

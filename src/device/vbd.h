@@ -13,13 +13,7 @@
 struct vbd;
 int vbd_add(struct bus *b, const char *vdev, struct disk *disk, const char *path, struct vbd **ret, struct err *err);
 
-struct vbd_stats {	/* since it was made; any thread may ask */
-	bool connected; /* the guest's driver is there */
-	uint64_t bytes; /* its size */
-	uint64_t reads, writes, flushes, discards, errors;
-	uint64_t read_bytes, written_bytes;
-};
-void vbd_get_stats(struct vbd *v, struct vbd_stats *ret);
+void vbd_get_stats(struct vbd *v, struct disk_stats *ret); /* any thread */
 
 /*
  * Looks how large the disk is now, after it was made @bytes large (0: somebody else did that), and tells the guest.

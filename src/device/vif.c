@@ -5,7 +5,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "device/netif.h"
 #include "xen/backend.h"
 
@@ -63,20 +63,15 @@ static void wake(struct vif *v)
 
 /*
  * For all but the thread, which lets go of the lock only to wait, and would have it again at once: who wants it says
- * so. In steps, because TSan does not know pthread_mutex_clocklock().
+ * so.
  */
 static bool lock_until(struct vif *v, uint64_t deadline_ns)
 {
-	bool got = false;
+	bool got;
 
 	atomic_fetch_add(&v->callers, 1);
 	wake(v);
-	for (;;) {
-		got = pthread_mutex_trylock(&v->lock) == 0;
-		if (got || clock_monotonic_ns() >= deadline_ns)
-			break;
-		usleep(100);
-	}
+	got = thread_lock_until(&v->lock, deadline_ns);
 	atomic_fetch_sub(&v->callers, 1);
 	return got;
 }
@@ -475,15 +470,11 @@ static const struct bus_class vif_class = { .name = "vif",
 
 static int start_thread(struct vif *v, struct err *err)
 {
-	sigset_t all, old;
 	int r;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&v->thread, NULL, vif_main, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = thread_start(&v->thread, vif_main, v);
 	v->started = r == 0;
-	return r ? err_errno(err, -r, "thread for %s", v->name) : 0;
+	return r < 0 ? err_errno(err, r, "thread for %s", v->name) : 0;
 }
 
 int vif_add(struct bus *b, unsigned int id, const uint8_t mac[PACKET_MAC_BYTES], const struct link_config *config,

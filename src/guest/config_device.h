@@ -22,4 +22,7 @@ int guest_nics_from_json(json_t *list, struct guest_nics *ret, struct err *err);
 /* Six bytes from "00:16:3e:..."; false: it is not one that a machine can have. */
 bool guest_nic_mac(const char *text, uint8_t ret[6]);
 
+/* A string that is not empty, out of an element of @list ("disks"), for its messages. *ret is freed first. */
+int guest_device_text(const char *list, const char *key, json_t *v, char **ret, struct err *err);
+
 #endif

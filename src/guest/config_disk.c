@@ -82,23 +82,23 @@ json_t *guest_disks_to_json(const struct guest_disks *d)
 	return list;
 }
 
-static int get_text(json_t *v, const char *key, char **ret, struct err *err)
+int guest_device_text(const char *list, const char *key, json_t *v, char **ret, struct err *err)
 {
 	const char *s = json_string_value(v);
 
 	if (!s || !*s || strlen(s) != json_string_length(v))
-		return err_set(err, -EINVAL, "disks: %s: a string is wanted", key);
+		return err_set(err, -EINVAL, "%s: %s: a string is wanted", list, key);
 	free(*ret);
 	*ret = strdup(s);
-	return *ret ? 0 : err_errno(err, -ENOMEM, "disks");
+	return *ret ? 0 : err_errno(err, -ENOMEM, "%s", list);
 }
 
 static int get_key(struct guest_disk *d, const char *key, json_t *v, struct err *err)
 {
 	if (!strcmp(key, "vdev"))
-		return get_text(v, key, &d->vdev, err);
+		return guest_device_text("disks", key, v, &d->vdev, err);
 	if (!strcmp(key, "path"))
-		return get_text(v, key, &d->path, err);
+		return guest_device_text("disks", key, v, &d->path, err);
 	if (!strcmp(key, "readonly")) {
 		d->readonly = json_is_true(v);
 		return json_is_boolean(v) ? 0 : err_set(err, -EINVAL, "disks: readonly: true or false is wanted");

@@ -179,17 +179,6 @@ json_t *guest_nics_to_json(const struct guest_nics *n)
 	return list;
 }
 
-static int get_text(json_t *v, const char *key, char **ret, struct err *err)
-{
-	const char *s = json_string_value(v);
-
-	if (!s || !*s || strlen(s) != json_string_length(v))
-		return err_set(err, -EINVAL, "nics: %s: a string is wanted", key);
-	free(*ret);
-	*ret = strdup(s);
-	return *ret ? 0 : err_errno(err, -ENOMEM, "nics");
-}
-
 static int get_forwards(json_t *list, struct guest_nic *n, struct err *err)
 {
 	json_t *v;
@@ -213,13 +202,13 @@ static int get_key(struct guest_nic *n, const char *key, json_t *v, struct err *
 			       ? 0
 			       : err_set(err, -EINVAL, "nics: type: user, tap or link is wanted");
 	if (!strcmp(key, "mac"))
-		return get_text(v, key, &n->mac, err);
+		return guest_device_text("nics", key, v, &n->mac, err);
 	if (!strcmp(key, "tap"))
-		return get_text(v, key, &n->tap, err);
+		return guest_device_text("nics", key, v, &n->tap, err);
 	if (!strcmp(key, "bridge"))
-		return get_text(v, key, &n->bridge, err);
+		return guest_device_text("nics", key, v, &n->bridge, err);
 	if (!strcmp(key, "path"))
-		return get_text(v, key, &n->path, err);
+		return guest_device_text("nics", key, v, &n->path, err);
 	if (!strcmp(key, "forwards"))
 		return get_forwards(v, n, err);
 	return err_set(err, -EINVAL, "nics: unknown key \"%.80s\"", key);

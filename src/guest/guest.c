@@ -10,6 +10,7 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "boot/boot.h"
 #include "boot/acpi.h"
 #include "device/bus.h"
@@ -290,13 +291,8 @@ void guest_free(struct guest *g)
 
 static void init_lock(struct guest *g)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&g->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&g->cond, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&g->cond);
 	g->own = (struct pm_handler){ .name = "lifecycle", .handle = own_handler };
 	pm_chain_add(&g->chain, &g->own);
 }
@@ -589,20 +585,9 @@ struct disk *guest_disk(struct guest *g, size_t i)
 	return g->disk[i];
 }
 
-void guest_get_disk_info(struct guest *g, size_t i, struct guest_disk_info *ret)
+void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret)
 {
-	struct vbd_stats s;
-
-	vbd_get_stats(g->vbd[i], &s);
-	*ret = (struct guest_disk_info){ .connected = s.connected,
-					 .bytes = s.bytes,
-					 .reads = s.reads,
-					 .writes = s.writes,
-					 .flushes = s.flushes,
-					 .discards = s.discards,
-					 .errors = s.errors,
-					 .read_bytes = s.read_bytes,
-					 .written_bytes = s.written_bytes };
+	vbd_get_stats(g->vbd[i], ret);
 }
 
 int guest_resize_disk(struct guest *g, const char *vdev, uint64_t bytes, struct err *err)

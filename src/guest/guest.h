@@ -135,13 +135,7 @@ int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);
 void guest_devices_go(struct guest *g);
 /* Number @i of its configuration. The bus's. */
 struct disk *guest_disk(struct guest *g, size_t i);
-struct guest_disk_info {
-	bool connected; /* the guest's driver is there */
-	uint64_t bytes; /* its size */
-	uint64_t reads, writes, flushes, discards, errors;
-	uint64_t read_bytes, written_bytes;
-};
-void guest_get_disk_info(struct guest *g, size_t i, struct guest_disk_info *ret); /* any thread */
+void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret); /* any thread */
 /* See vbd_resize(). */
 int guest_resize_disk(struct guest *g, const char *vdev, uint64_t bytes, struct err *err);
 /*

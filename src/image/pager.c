@@ -14,7 +14,6 @@
 #include <inttypes.h>
 #include <linux/userfaultfd.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -23,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "image/reader.h"
 #include "image/working_set.h"
 
@@ -401,23 +401,18 @@ int image_pager_finish(struct image_pager *p, const struct image_progress *progr
 
 static int start_threads(struct image_pager *p, struct err *err)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&p->demand, demand_main, p);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&p->demand, NULL, demand_main, p);
 	if (r == 0) {
-		r = pthread_create(&p->prefetch, NULL, prefetch_main, p);
-		if (r) {
+		r = thread_start(&p->prefetch, prefetch_main, p);
+		if (r < 0) {
 			p->stop = true;
 			ring(p);
 			pthread_join(p->demand, NULL);
 		}
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	p->threads = r == 0;
-	return r ? err_errno(err, -r, "start the pager") : 0;
+	return r < 0 ? err_errno(err, r, "start the pager") : 0;
 }
 
 void image_pager_silence(struct image_pager *p)

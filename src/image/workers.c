@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <string.h>
 
+#include "base/thread.h"
 #include "image/internal.h"
 
 #define WORKERS_MAX 4
@@ -98,18 +98,14 @@ int image_work_run(struct image_work *w, struct err *err)
 	long cpus = usable_cpus();
 	pthread_t thread[WORKERS_MAX];
 	void *scratch = w->scratch_new();
-	sigset_t all, old;
 	int n = 0;
 
 	if (!scratch)
 		return err_errno(err, -ENOMEM, "read or write an image");
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (n + 1 < MIN(cpus, (long)WORKERS_MAX) && (uint64_t)n + 1 < w->count &&
-	       !pthread_create(&thread[n], NULL, helper, &p))
+	       thread_start(&thread[n], helper, &p) == 0)
 		n++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	work_and_tell(&p, scratch);
 	flush(&p, scratch);
 	w->scratch_free(scratch);

@@ -11,6 +11,7 @@
 #include "base/addr.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "kvm/internal.h"
 
 void machine_stop(struct machine *m)
@@ -218,13 +219,8 @@ static int add_vcpus(struct machine *m, const struct machine_config *config, str
 
 static void init_lock(struct machine *m)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&m->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&m->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&m->changed);
 }
 
 int machine_new(const struct machine_config *config, const struct machine_ops *ops, struct machine **ret_machine,

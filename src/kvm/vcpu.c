@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "kvm/internal.h"
 
 #define KICK_SIGNAL SIGUSR1
@@ -400,21 +401,16 @@ static void *vcpu_main(void *arg)
 int vcpu_start(struct vcpu *v, struct err *err)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
-	sigset_t all, old;
 	int r;
 
 	pthread_once(&once, install_handler);
 	pthread_mutex_lock(&v->machine->lock);
 	v->machine->running++;
 	pthread_mutex_unlock(&v->machine->lock);
-	/* Signals of the program belong to its main thread. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&v->thread, NULL, vcpu_main, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r) {
+	r = thread_start(&v->thread, vcpu_main, v);
+	if (r < 0) {
 		v->machine->running--;
-		return err_errno(err, -r, "start the thread of vCPU %u", v->id);
+		return err_errno(err, r, "start the thread of vCPU %u", v->id);
 	}
 	v->started = true;
 	return 0;

@@ -16,10 +16,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/io.h"
 #include "base/str.h"
 #include "device/disk.h"
 #include "sleep/internal.h"
+
+static int64_t mtime_ns(const struct stat *st)
+{
+	return (int64_t)st->st_mtim.tv_sec * (int64_t)NSEC_PER_SEC + st->st_mtim.tv_nsec;
+}
 
 static bool is_copied(const struct sleep_op *op)
 {
@@ -81,7 +87,7 @@ static int note_disk(struct sleep_op *op, size_t i, uint32_t tag, struct err *er
 		return err_errno(err, -errno, "write disk %s", d->path);
 	note->noted = S_ISREG(st.st_mode);
 	note->bytes = (uint64_t)st.st_size;
-	note->mtime_ns = (int64_t)st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec;
+	note->mtime_ns = mtime_ns(&st);
 	return 0;
 }
 
@@ -174,8 +180,7 @@ static int check_unchanged(const struct guest_disk *d, json_t *note, struct err 
 		return 0;
 	if (stat(d->path, &st) < 0)
 		return err_errno(err, -errno, "disk %s", d->path);
-	if (st.st_size == json_integer_value(bytes) &&
-	    (int64_t)st.st_mtim.tv_sec * INT64_C(1000000000) + st.st_mtim.tv_nsec == json_integer_value(mtime))
+	if (st.st_size == json_integer_value(bytes) && mtime_ns(&st) == json_integer_value(mtime))
 		return 0;
 	return err_set(err, -ESTALE,
 		       "disk %s (%s) was written to since the image was made, so the guest would find it wrong; --disk "

@@ -5,12 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "kvm/machine.h"
 #include "pm/lock.h"
 #include "guest/config_device.h"
@@ -322,18 +322,14 @@ static int make_start(struct sleeper *s, enum sleep_verb verb, const struct slee
 
 static int spawn(struct sleeper *s, struct start *st, struct err *err)
 {
-	sigset_t all, old;
 	int r;
 
 	if (s->joinable)
 		pthread_join(s->thread, NULL); /* it has let go of the sleep lock: at its end */
 	s->joinable = false;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&s->thread, NULL, op_main, st);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_errno(err, -r, "start a thread");
+	r = thread_start(&s->thread, op_main, st);
+	if (r < 0)
+		return err_errno(err, r, "start a thread");
 	s->joinable = true;
 	return 0;
 }

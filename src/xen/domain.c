@@ -8,21 +8,17 @@
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "xen/control.h"
 #include "xen/internal.h"
 #include "xen/store/ring.h"
 
 static void init_locks(struct xen_domain *d)
 {
-	pthread_condattr_t attr;
-
 	pthread_mutex_init(&d->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&d->changed, &attr);
+	thread_cond_init(&d->changed);
 	for (unsigned int i = 0; i < MACHINE_VCPUS_MAX; i++)
-		pthread_cond_init(&d->vcpu[i].poll, &attr);
-	pthread_condattr_destroy(&attr);
+		thread_cond_init(&d->vcpu[i].poll);
 }
 
 void xen_domain_free(struct xen_domain *d)

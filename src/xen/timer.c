@@ -8,7 +8,6 @@
  * by looking at the deadline again.
  */
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -16,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "xen/internal.h"
 
 #define RETRY_NS   (2 * NSEC_PER_MSEC)
@@ -148,18 +148,14 @@ static void set_halt_check(struct xen_domain *d, bool on)
 
 int timer_start(struct xen_domain *d, struct err *err)
 {
-	sigset_t all, old;
 	int r = open_timers(d);
 
 	if (r < 0)
 		return err_errno(err, r, "create the domain's timers");
 	set_halt_check(d, true);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&d->timer_thread, NULL, timer_main, d);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err_errno(err, -r, "start the domain's timer thread");
+	r = thread_start(&d->timer_thread, timer_main, d);
+	if (r < 0)
+		return err_errno(err, r, "start the domain's timer thread");
 	d->timer_started = true;
 	return 0;
 }

@@ -425,7 +425,7 @@ static bool move(void)
 /* To as large as it is: the guest is told. And the numbers add up. */
 static void resize(int which)
 {
-	struct vbd_stats s;
+	struct disk_stats s;
 
 	if (!drained)
 		check(vbd_resize(vbd[which], 0, NULL) == 0);

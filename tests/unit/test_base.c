@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "base/thread.h"
 
 /* One of each kind, so that every boundary between kinds lies somewhere inside. */
 static void put_all(struct bytes_writer *w)
@@ -467,6 +469,47 @@ static int give_one_away(int *closed)
 	}
 }
 
+static void *note_signals(void *arg)
+{
+	pthread_sigmask(SIG_BLOCK, NULL, arg);
+	return NULL;
+}
+
+static void test_threads_leave_signals_to_the_main_one(void **state)
+{
+	sigset_t theirs, before, after;
+	pthread_t thread;
+
+	(void)state;
+	sigemptyset(&theirs);
+	pthread_sigmask(SIG_BLOCK, NULL, &before);
+	assert_int_equal(thread_start(&thread, note_signals, &theirs), 0);
+	pthread_join(thread, NULL);
+	pthread_sigmask(SIG_BLOCK, NULL, &after);
+	assert_true(sigismember(&theirs, SIGTERM) && sigismember(&theirs, SIGINT));
+	assert_int_equal(sigismember(&after, SIGTERM), sigismember(&before, SIGTERM));
+}
+
+static void test_a_lock_is_waited_for_until_then(void **state)
+{
+	pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+
+	(void)state;
+	assert_true(thread_lock_until(&lock, 0)); /* free: whatever the time */
+	assert_false(thread_lock_until(&lock, clock_monotonic_ns() + NSEC_PER_MSEC));
+	pthread_mutex_unlock(&lock);
+}
+
+static void test_spaces_around_are_trimmed(void **state)
+{
+	char both[] = " \t a b\t ", none[] = "a b", all[] = "  \t";
+
+	(void)state;
+	assert_string_equal(str_trim(both), "a b");
+	assert_string_equal(str_trim(none), "a b");
+	assert_string_equal(str_trim(all), "");
+}
+
 static void test_cleanup_closes_what_was_not_taken(void **state)
 {
 	pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -507,6 +550,9 @@ int main(void)
 		cmocka_unit_test(test_what_a_guest_brings_about_is_told_ten_times),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_clock_and_str),
+		cmocka_unit_test(test_threads_leave_signals_to_the_main_one),
+		cmocka_unit_test(test_a_lock_is_waited_for_until_then),
+		cmocka_unit_test(test_spaces_around_are_trimmed),
 		cmocka_unit_test(test_cleanup_closes_what_was_not_taken),
 	};
 

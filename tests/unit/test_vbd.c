@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -19,6 +18,8 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#include "wait.h"
 
 #define xen_mb()  atomic_thread_fence(memory_order_seq_cst)
 #define xen_wmb() atomic_thread_fence(memory_order_release)
@@ -33,7 +34,6 @@
 #include "device/vbd.h"
 #include "scratch.h"
 
-#define LIMIT_NS  (20 * NSEC_PER_SEC) /* what takes so long will not come */
 #define SECTORS	  2048u
 #define DISK	  (SECTORS * BLKIF_SECTOR)
 #define RING_GFN  0x100u
@@ -224,14 +224,6 @@ static int teardown(void **state)
 }
 
 /* ---- waiting ---- */
-
-#define WAIT(cond)                                                                                                     \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_ns() + LIMIT_NS;                                                     \
-		while (!(cond) && clock_monotonic_ns() < limit_)                                                       \
-			sched_yield();                                                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
 
 static uint64_t soon(void)
 {
@@ -1462,7 +1454,7 @@ static void test_a_guest_is_told_that_its_disk_grew(void **state)
 
 static void test_what_a_disk_did_is_counted(void **state)
 {
-	struct vbd_stats s;
+	struct disk_stats s;
 
 	(void)state;
 	vbd_get_stats(gate->vbd, &s);

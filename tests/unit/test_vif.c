@@ -4,7 +4,6 @@
  * whose other end is this test's.
  */
 #include <errno.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -15,6 +14,8 @@
 
 #include <cmocka.h>
 
+#include "wait.h"
+
 #include <xen/io/netif.h>
 #include <xen/io/xenbus.h>
 
@@ -24,7 +25,6 @@
 #include "device/netif.h"
 #include "device/vif.h"
 
-#define LIMIT_NS (20 * NSEC_PER_SEC)
 #define TX_GFN	 0x100u
 #define RX_GFN	 0x101u
 #define DATA_GFN 0x200u /* [PAGES] */
@@ -68,14 +68,6 @@ static void listen_once(void)
 	poll(p.fd, p.n, 0);
 	other->ops->dispatch(other, &p, true);
 }
-
-#define WAIT(cond)                                                                                                     \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_ns() + LIMIT_NS;                                                     \
-		while (!(cond) && clock_monotonic_ns() < limit_)                                                       \
-			sched_yield();                                                                                 \
-		assert_true(cond);                                                                                     \
-	} while (0)
 
 static bool has_heard(unsigned int n)
 {
