@@ -12,23 +12,8 @@
 #define LIST	   UINT64_C(0x8800) /* of gfns */
 #define GRANTS_GFN UINT64_C(0x2000) /* behind the RAM */
 
-static bool on_shutdown(void *arg, enum xen_shutdown reason)
-{
-	(void)arg;
-	(void)reason;
-	return false;
-}
-
-static void on_console(void *arg, const char *buf, size_t len)
-{
-	(void)arg;
-	(void)buf;
-	(void)len;
-}
-
 int frontend_init(struct frontend *f)
 {
-	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
 	static const struct xen_domain_config config = { .domid = FRONT_DOMID,
 							 .vcpus = 1,
 							 .vcpus_online = 1,
@@ -40,7 +25,7 @@ int frontend_init(struct frontend *f)
 	xen_add_to_physmap_t grants = { .domid = DOMID_SELF, .space = XENMAPSPACE_grant_table, .gpfn = GRANTS_GFN };
 
 	f->d = NULL;
-	if (fake_machine_init(&f->m, FRONT_RAM, 1) || xen_domain_new(&f->m, &config, &ops, &f->d, NULL))
+	if (fake_machine_init(&f->m, FRONT_RAM, 1) || xen_domain_new(&f->m, &config, &fake_domain_ops, &f->d, NULL))
 		return -1;
 	if (frontend_call(f, __HYPERVISOR_memory_op, XENMEM_add_to_physmap, &map, sizeof(map)) ||
 	    frontend_call(f, __HYPERVISOR_memory_op, XENMEM_add_to_physmap, &grants, sizeof(grants)))

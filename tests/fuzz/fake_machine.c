@@ -3,6 +3,22 @@
 
 #include <errno.h>
 
+static bool on_shutdown(void *arg, enum xen_shutdown reason)
+{
+	(void)arg;
+	(void)reason;
+	return false;
+}
+
+static void on_console(void *arg, const char *buf, size_t len)
+{
+	(void)arg;
+	(void)buf;
+	(void)len;
+}
+
+const struct xen_domain_ops fake_domain_ops = { on_shutdown, on_console, NULL };
+
 int fake_machine_init(struct machine *m, uint64_t ram_bytes, unsigned int vcpus)
 {
 	*m = (struct machine){ .vcpus = vcpus, .clock_ns = 1000000000 };

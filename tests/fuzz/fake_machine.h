@@ -7,6 +7,7 @@
 #define NIDRA_TESTS_FAKE_MACHINE_H
 
 #include "kvm/machine.h"
+#include "xen/domain.h"
 
 struct vcpu {
 	unsigned int id;
@@ -25,5 +26,8 @@ struct machine {
 
 int fake_machine_init(struct machine *m, uint64_t ram_bytes, unsigned int vcpus);
 void fake_machine_fini(struct machine *m);
+
+/* Of a domain whose guest may ask and say what it wants. */
+extern const struct xen_domain_ops fake_domain_ops;
 
 #endif

@@ -37,20 +37,6 @@ static struct machine m;
 static struct xen_domain *d;
 static unsigned int backend_calls;
 
-static bool on_shutdown(void *arg, enum xen_shutdown reason)
-{
-	(void)arg;
-	(void)reason;
-	return false;
-}
-
-static void on_console(void *arg, const char *buf, size_t len)
-{
-	(void)arg;
-	(void)buf;
-	(void)len;
-}
-
 static bool on_event(void *arg)
 {
 	backend_calls++;
@@ -59,7 +45,6 @@ static bool on_event(void *arg)
 
 static int domain_new(struct machine *machine, struct xen_domain **ret)
 {
-	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
 	static const struct xen_domain_config config = { .domid = 7,
 							 .vcpus = VCPUS,
 							 .vcpus_online = VCPUS,
@@ -68,7 +53,7 @@ static int domain_new(struct machine *machine, struct xen_domain **ret)
 							 .memory_bytes = RAM,
 							 .memory_max_bytes = RAM };
 
-	return xen_domain_new(machine, &config, &ops, ret, NULL);
+	return xen_domain_new(machine, &config, &fake_domain_ops, ret, NULL);
 }
 
 /* A hypercall with a structure that goes in and comes back. */
