@@ -5,13 +5,7 @@
  */
 #include <string.h>
 
-/*
- * The plain C form of the same digest: much faster where vector instructions are emulated (the lab),
- * and elsewhere still faster than any disk.
- */
-#define XXH_INLINE_ALL
-#define XXH_VECTOR XXH_SCALAR
-#include <xxhash.h>
+#include <xxh_x86dispatch.h> /* XXH3_128bits() by the widest vectors that this CPU has */
 
 #include "image/internal.h"
 
