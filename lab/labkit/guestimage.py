@@ -6,7 +6,7 @@ from . import cpio, kernels, paths
 from .hostimage import tool
 
 # Frontends for what nidra offers; a kernel that has one built in needs no module
-MODULES = ["xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "virtio_pci", "virtio_blk"]
+MODULES = ["xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "xen_wdt", "virtio_pci", "virtio_blk"]
 
 
 def write(file, kernel_names, extra):

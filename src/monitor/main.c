@@ -102,6 +102,8 @@ static enum guest_action action_of(const struct guest_config *c, enum guest_end 
 	case GUEST_END_CRASH:
 	case GUEST_END_FAILED:
 		return c->on_crash;
+	case GUEST_END_WATCHDOG:
+		return c->on_watchdog;
 	default:
 		return GUEST_ACTION_DESTROY;
 	}
