@@ -47,6 +47,7 @@ restore)
 	;;
 shutdown) there; rm "machines/$name" ;;
 unpause | resume) there; echo running >"machines/$name" ;;
+check) [ -e checked ] || { touch checked; exit 1; } ;; # not at once
 suspend) there; echo suspended >"machines/$name" ;;
 *) exit 2 ;;
 esac

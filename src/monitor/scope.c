@@ -17,7 +17,6 @@
 
 #define WAIT_USEC UINT64_C(5000000)
 
-
 static int make_request(sd_bus *bus, const char *name, sd_bus_message **ret)
 {
 	_cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -30,9 +29,9 @@ static int make_request(sd_bus *bus, const char *name, sd_bus_message **ret)
 	r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
 					   "org.freedesktop.systemd1.Manager", "StartTransientUnit");
 	if (r >= 0)
-		r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 5, "Description", "s", what, "Slice", "s",
-					  "machine.slice", "CollectMode", "s", "inactive-or-failed", "Before", "as", 1,
-					  "nidra-guests.service", "PIDs", "au", 1, (uint32_t)getpid(), 0);
+		r = sd_bus_message_append(m, "ssa(sv)a(sa(sv))", unit, "fail", 5, "Description", "s", what, "Slice",
+					  "s", "machine.slice", "CollectMode", "s", "inactive-or-failed", "Before",
+					  "as", 1, "nidra-guests.service", "PIDs", "au", 1, (uint32_t)getpid(), 0);
 	if (r >= 0)
 		*ret = take_ptr(m);
 	return r;
