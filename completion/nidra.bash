@@ -11,7 +11,7 @@ _nidra() {
 		reboot destroy mem-set vcpu-set timeline image check help version"
 	local key="--key-file --key-keyring --passphrase --passphrase-file"
 	local make="--disk --nic --publish --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
-		--on-reboot --on-crash --paused --console --json --print-stats"
+		--on-reboot --on-crash --on-watchdog --paused --console --json --print-stats"
 
 	if [ "$COMP_CWORD" = 1 ]; then
 		COMPREPLY=($(compgen -W "$verbs" -- "$cur"))

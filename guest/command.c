@@ -85,6 +85,8 @@ void command_run(char *line)
 		mem_high_first = true;
 	else if (!strcmp(line, "verify"))
 		print("ok: bad pages %u\n", mem_verify());
+	else if (starts_with(line, "watchdog="))
+		watchdog_set(to_number(line + 9));
 	else if (!strcmp(line, "tick"))
 		ticking = true;
 	else if (!strcmp(line, "info"))
@@ -134,6 +136,7 @@ void command_tick(void)
 {
 	uint64_t now = clock_now();
 
+	watchdog_poke();
 	if (dirty_rate)
 		mem_dirty(dirty_rate / 10 + 1);
 	if (!ticking || now < next_tick)

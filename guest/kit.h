@@ -14,6 +14,7 @@
  *   balloon.c    memory given back and taken again
  *   hotplug.c    CPUs that come and go
  *   pm.c         freeze, suspend, thaw or restore
+ *   watchdog.c   a watchdog that ends the machine unless it is poked
  *   command.c    words of the command line and lines typed on the console
  *   misbehave.c  what a guest must not do
  *   oddcalls.c   hypercalls that are to be refused
@@ -181,6 +182,10 @@ extern unsigned int pm_wakes;
 
 /* ---- oddcalls.c ---- */
 void oddcalls(void);
+
+/* ---- watchdog.c ---- */
+void watchdog_set(uint64_t seconds); /* 0: is not poked any more */
+void watchdog_poke(void);
 
 /* ---- command.c ---- */
 void command_line(const char *words);

@@ -6,7 +6,10 @@ from . import cpio, kernels, paths
 from .hostimage import tool
 
 # Frontends for what nidra offers; a kernel that has one built in needs no module
-MODULES = ["xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "virtio_pci", "virtio_blk", "virtio_net"]
+MODULES = [
+    "xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "xen_wdt",
+    "virtio_pci", "virtio_blk", "virtio_net",       # under QEMU, to compare
+]
 
 
 def write(file, kernel_names, extra):

@@ -20,6 +20,7 @@ enum exit_code { /* documented in nidra(1) */
 		 EXIT_GUEST_FAILED = 12,
 		 EXIT_GUEST_DESTROYED = 13,
 		 EXIT_GUEST_SAVED = 14,
+		 EXIT_GUEST_WATCHDOG = 15,
 		 EXIT_CANCELLED = 130,
 };
 

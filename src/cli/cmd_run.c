@@ -21,7 +21,7 @@
 #define FIRST_JOB 1
 
 struct create_flags {
-	const char *name, *kernel, *initrd, *cmdline, *transport, *on_reboot, *on_crash, *on_poweroff;
+	const char *name, *kernel, *initrd, *cmdline, *transport, *on_reboot, *on_crash, *on_watchdog, *on_poweroff;
 	uint32_t memory, vcpus, maxvcpus, domid;
 	bool paused, json, print_stats;
 	bool console; /* create -c */
@@ -43,6 +43,7 @@ static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_
 		{ "on-poweroff", 0, FLAG_STRING, &f->on_poweroff },
 		{ "on-reboot", 0, FLAG_STRING, &f->on_reboot },
 		{ "on-crash", 0, FLAG_STRING, &f->on_crash },
+		{ "on-watchdog", 0, FLAG_STRING, &f->on_watchdog },
 		{ "disk", 'd', FLAG_LIST, &f->disks },
 		{ "nic", 0, FLAG_LIST, &f->nics },
 		{ "publish", 0, FLAG_LIST, &f->publish },
@@ -179,6 +180,7 @@ static json_t *make_config(int n, char **argv, struct create_flags *f)
 	put_string(o, "on_poweroff", f->on_poweroff);
 	put_string(o, "on_reboot", f->on_reboot);
 	put_string(o, "on_crash", f->on_crash);
+	put_string(o, "on_watchdog", f->on_watchdog);
 	put_number(o, "memory_mib", f->memory);
 	put_number(o, "vcpus", f->vcpus);
 	put_number(o, "maxvcpus", f->maxvcpus);
@@ -205,6 +207,7 @@ static int exit_code_of_end(const char *end)
 	} map[] = {
 		{ "poweroff", EXIT_OK },	 { "reboot", EXIT_GUEST_REBOOT },	{ "crash", EXIT_GUEST_CRASH },
 		{ "failed", EXIT_GUEST_FAILED }, { "destroyed", EXIT_GUEST_DESTROYED }, { "saved", EXIT_GUEST_SAVED },
+		{ "watchdog", EXIT_GUEST_WATCHDOG },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(map); i++)

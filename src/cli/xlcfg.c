@@ -156,6 +156,7 @@ static const struct {
 	{ "on_poweroff", "on_poweroff", KEY_ACTION },
 	{ "on_reboot", "on_reboot", KEY_ACTION },
 	{ "on_crash", "on_crash", KEY_ACTION },
+	{ "on_watchdog", "on_watchdog", KEY_ACTION },
 };
 
 static int put_path(json_t *out, const char *key, const char *value)

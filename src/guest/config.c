@@ -165,12 +165,12 @@ int guest_config_check(struct guest_config *c, struct err *err)
 
 char *guest_config_to_json(const struct guest_config *c)
 {
-	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s}", "name", c->name,
+	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "name", c->name,
 			      "uuid", c->uuid, "kernel", c->kernel, "initrd", c->initrd, "cmdline", c->cmdline,
 			      "memory_mib", (int)c->memory_mib, "vcpus", (int)c->vcpus, "maxvcpus", (int)c->maxvcpus,
 			      "domid", (int)c->domid, "on_poweroff", actions[c->on_poweroff], "on_reboot",
-			      actions[c->on_reboot], "on_crash", actions[c->on_crash], "transport",
-			      transports[c->transport]);
+			      actions[c->on_reboot], "on_crash", actions[c->on_crash], "on_watchdog",
+			      actions[c->on_watchdog], "transport", transports[c->transport]);
 	char *s;
 
 	if (o && c->disks.n)
@@ -256,6 +256,8 @@ static int get_key(struct guest_config *c, const char *key, json_t *v, struct er
 		return get_action(key, v, &c->on_reboot, err);
 	if (!strcmp(key, "on_crash"))
 		return get_action(key, v, &c->on_crash, err);
+	if (!strcmp(key, "on_watchdog"))
+		return get_action(key, v, &c->on_watchdog, err);
 	if (!strcmp(key, "transport"))
 		return get_transport(key, v, &c->transport, err);
 	if (!strcmp(key, "disks"))

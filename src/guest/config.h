@@ -63,7 +63,7 @@ struct guest_config {
 	uint32_t vcpus;	   /* that the guest starts with */
 	uint32_t maxvcpus; /* that it can have plugged in; 0: as vcpus */
 	uint16_t domid;	   /* as the guest sees it; 0: 1 */
-	enum guest_action on_poweroff, on_reboot, on_crash;
+	enum guest_action on_poweroff, on_reboot, on_crash, on_watchdog;
 	enum guest_transport transport;
 	struct guest_disks disks;
 	struct guest_nics nics;

@@ -57,7 +57,8 @@ struct guest {
 };
 
 static const char *const state_names[] = { "built", "running", "paused", "suspended", "ended" };
-static const char *const end_names[] = { "", "poweroff", "reboot", "crash", "failed", "saved", "destroyed" };
+static const char *const end_names[] = { "", "poweroff", "reboot", "crash", "failed", "saved", "destroyed",
+					"watchdog" };
 
 const char *guest_state_name(enum guest_state s)
 {
@@ -151,6 +152,9 @@ static int own_handler(struct pm_handler *self, int command, void *data, struct 
 	case XEN_SOFT_RESET: /* kexec: the new kernel would need its hypercalls patched; start it fresh */
 		end_locked(g, GUEST_END_REBOOT, "");
 		break;
+	case XEN_WATCHDOG:
+		end_locked(g, GUEST_END_WATCHDOG, "the guest did not poke its watchdog in time");
+		break;
 	case XEN_SUSPEND: /* nobody asked, or too late: "cancelled" */
 		return PM_PASS;
 	default:
@@ -167,6 +171,17 @@ static bool on_shutdown(void *arg, enum xen_shutdown reason)
 	SCOPED_LOCK(&g->lock);
 
 	return pm_chain_call(&g->chain, (int)reason, g, NULL) == PM_TAKEN;
+}
+
+/* Who is about to sleep, or does, may be in an image soon: it must not be started anew beside that. */
+static bool on_watchdog(void *arg)
+{
+	struct guest *g = arg;
+	SCOPED_LOCK(&g->lock);
+
+	if (machine_park_reasons(g->machine))
+		return false;
+	return pm_chain_call(&g->chain, XEN_WATCHDOG, g, NULL) == PM_TAKEN;
 }
 
 static void on_console_io(void *arg, const char *buf, size_t len)
@@ -330,7 +345,9 @@ static int build_domain(struct guest *g, struct err *err)
 					    .uuid = g->config.uuid,
 					    .memory_bytes = g->config.memory_mib * MIB,
 					    .memory_max_bytes = g->config.memory_mib * MIB };
-	struct xen_domain_ops ops = { .shutdown = on_shutdown, .console_io = on_console_io, .arg = g };
+	struct xen_domain_ops ops = {
+		.shutdown = on_shutdown, .watchdog = on_watchdog, .console_io = on_console_io, .arg = g
+	};
 
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }

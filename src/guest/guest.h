@@ -41,6 +41,7 @@ enum guest_end {
 	GUEST_END_FAILED, /* KVM cannot run it (triple fault, emulation failure) */
 	GUEST_END_SAVED,  /* it lives on in an image */
 	GUEST_END_DESTROYED,
+	GUEST_END_WATCHDOG, /* the guest did not poke its watchdog */
 };
 
 const char *guest_state_name(enum guest_state s);

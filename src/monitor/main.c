@@ -24,6 +24,7 @@
 #include "kvm/probe.h"
 #include "monitor/clones.h"
 #include "monitor/console_server.h"
+#include "monitor/scope.h"
 #include "sleep/sleep.h"
 
 #define LINGER_USEC UINT64_C(50000) /* between looks whether streams were read to their end */
@@ -101,6 +102,8 @@ static enum guest_action action_of(const struct guest_config *c, enum guest_end 
 	case GUEST_END_CRASH:
 	case GUEST_END_FAILED:
 		return c->on_crash;
+	case GUEST_END_WATCHDOG:
+		return c->on_watchdog;
 	default:
 		return GUEST_ACTION_DESTROY;
 	}
@@ -285,6 +288,7 @@ static int setup_domid(struct monitor *m, struct err *err)
 
 static int setup(struct monitor *m, struct err *err)
 {
+	struct err why = { 0 };
 	struct sleep_observer observer = { .changed = on_change, .arg = m };
 	int r = paths_make(m->name, err);
 
@@ -306,6 +310,8 @@ static int setup(struct monitor *m, struct err *err)
 	if (r < 0)
 		return r;
 	detach(m); /* before the first operation: it may log as soon as it has started */
+	if (scope_enter(m->name, &why) < 0)
+		log_warn("%s; when this host shuts down, the machine may be ended before it is saved", why.msg);
 	r = sleep_start(m->sleeper, m->first_verb, &m->first, &m->first_job, err);
 	image_key_free(take_ptr(m->first.key));
 	return r;

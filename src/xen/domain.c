@@ -51,6 +51,7 @@ static void forget(struct xen_domain *d)
 		v->retry = false;
 		timer_arm(d, i, 0);
 	}
+	watchdog_forget(d);
 	memset(d->param, 0, sizeof(d->param));
 	d->param[HVM_PARAM_STORE_PFN] = gpa_to_gfn(GMEM_XENSTORE_GPA);
 	d->param[HVM_PARAM_STORE_EVTCHN] = XEN_PORT_XENSTORE;
@@ -88,7 +89,7 @@ int xen_domain_new(struct machine *m, const struct xen_domain_config *config, co
 	if (!d)
 		return err_errno(err, -ENOMEM, "Xen domain");
 	init_locks(d);
-	d->epoll_fd = d->stop_fd = d->retry_fd = d->halt_fd = -1;
+	d->epoll_fd = d->stop_fd = d->retry_fd = d->halt_fd = d->tick_fd = -1;
 	for (unsigned int i = 0; i < MACHINE_VCPUS_MAX; i++)
 		d->vcpu[i].timer_fd = -1;
 	d->machine = m;
@@ -175,6 +176,8 @@ void xen_domain_wake(struct xen_domain *d)
 		if (d->vcpu[i].deadline)
 			timer_arm(d, i, d->vcpu[i].deadline);
 	}
+	if (watchdog_runs(d))
+		timer_tick(d, true);
 	store_ring_push(d);
 }
 

@@ -34,6 +34,11 @@ struct xen_domain_ops {
 	 * the guest is told "cancelled" at once. Other reasons: the vCPU never returns.
 	 */
 	bool (*shutdown)(void *arg, enum xen_shutdown reason);
+	/*
+	 * A watchdog of the guest's has expired: it ends. On the domain's thread, without its lock, maybe just when
+	 * somebody parks the machine. False: not now, ask again when it runs.
+	 */
+	bool (*watchdog)(void *arg);
 	/* Bytes from HYPERVISOR_console_io (before the console ring is there). With the lock held. */
 	void (*console_io)(void *arg, const char *buf, size_t len);
 	void *arg;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* HYPERVISOR_sched_op: yield, poll, and shutdown, where every sleep begins. Xen public/sched.h. */
+/* HYPERVISOR_sched_op: yield, poll, watchdogs, and shutdown, where every sleep begins. Xen public/sched.h. */
 #include <errno.h>
 #include <sched.h>
 #include <stdint.h>
@@ -78,6 +78,14 @@ static int64_t do_poll(struct hcall *h)
 	return 0;
 }
 
+static int64_t do_watchdog(struct hcall *h)
+{
+	struct sched_watchdog op;
+	SCOPED_LOCK(&h->d->lock);
+
+	return GET_ARG(h, h->arg[1], &op) ? -EFAULT : watchdog_set(h->d, op.id, op.timeout);
+}
+
 int64_t hcall_sched(struct hcall *h)
 {
 	switch (h->arg[0]) {
@@ -90,6 +98,8 @@ int64_t hcall_sched(struct hcall *h)
 		return do_shutdown(h);
 	case SCHEDOP_poll:
 		return do_poll(h);
+	case SCHEDOP_watchdog:
+		return do_watchdog(h);
 	default:
 		return -ENOSYS;
 	}

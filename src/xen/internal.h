@@ -11,6 +11,7 @@
 #include <xen/xen.h>
 #include <xen/event_channel.h>
 
+#include "base/clock.h"
 #include "kvm/gmem.h"
 #include "xen/backend.h"
 #include "xen/domain.h"
@@ -19,8 +20,10 @@
 #define XEN_PORTS   4096 /* as many as the 2-level ABI has; enough for FIFO, too */
 #define XEN_VIRQS   24
 #define XEN_PARAMS  64
+#define XEN_WATCHDOGS 2 /* as in Xen */
 #define FIFO_PAGES  (XEN_PORTS / 1024)
 #define FIFO_QUEUES (EVTCHN_FIFO_PRIORITY_MIN + 1)
+#define WATCHDOG_TICK_NS (100 * NSEC_PER_MSEC)
 #define NOWHERE	    UINT64_MAX /* a guest address that is not set */
 
 enum port_kind {
@@ -88,10 +91,12 @@ struct xen_domain {
 	xs_changed_fn store_changed; /* the backends' watch */
 	void *store_changed_arg;
 
+	uint64_t watchdog_ns[XEN_WATCHDOGS]; /* that are left; 0: not set */
+
 	/* timer.c */
 	pthread_t timer_thread;
 	bool timer_started;
-	int epoll_fd, stop_fd, retry_fd, halt_fd;
+	int epoll_fd, stop_fd, retry_fd, halt_fd, tick_fd;
 };
 
 /* One hypercall being handled. */
@@ -158,7 +163,17 @@ int timer_start(struct xen_domain *d, struct err *err);
 void timer_stop(struct xen_domain *d);
 void timer_arm(struct xen_domain *d, unsigned int vcpu, uint64_t deadline); /* 0: off */
 void timer_arm_retry(struct xen_domain *d);
+void timer_tick(struct xen_domain *d, bool on); /* for watchdogs */
 uint64_t xen_now(struct xen_domain *d);
+
+/* watchdog.c */
+int64_t watchdog_set(struct xen_domain *d, uint32_t id, uint32_t seconds); /* what the hypercall returns */
+bool watchdog_runs(const struct xen_domain *d);
+/* WATCHDOG_TICK_NS of the guest's time went by. True: a watchdog has expired. */
+bool watchdog_tick(struct xen_domain *d);
+void watchdog_forget(struct xen_domain *d);
+void watchdog_save(const struct xen_domain *d, struct bytes_writer *w);
+void watchdog_load(struct xen_domain *d, struct bytes_reader *r);
 
 /* shinfo.c */
 shared_info_t *xen_shared_info(struct xen_domain *d); /* NULL: not mapped */

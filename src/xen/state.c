@@ -10,7 +10,7 @@
 #include "base/addr.h"
 #include "xen/internal.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2 /* 1 had no watchdogs */
 #define STORE_MAX     (64 * 1024 * 1024)
 
 static void save_vcpu(struct bytes_writer *w, const struct xen_vcpu *v)
@@ -89,6 +89,7 @@ int xen_domain_save(struct xen_domain *d, struct bytes_writer *w, struct err *er
 		bytes_put_u64(w, d->fifo_array[i]);
 	save_grants(w, d);
 	balloon_save(d, w);
+	watchdog_save(d, w);
 	return w->failed ? err_errno(err, -ENOMEM, "state of the Xen domain") : 0;
 }
 
@@ -193,8 +194,9 @@ static void load_fifo(struct xen_domain *d, struct bytes_reader *r)
 int xen_domain_load(struct xen_domain *d, struct bytes_reader *r, struct err *err)
 {
 	SCOPED_LOCK(&d->lock);
+	uint32_t version = bytes_get_u32(r);
 
-	if (bytes_get_u32(r) != STATE_VERSION || bytes_get_u32(r) != d->vcpus)
+	if (!version || version > STATE_VERSION || bytes_get_u32(r) != d->vcpus)
 		return err_set(err, -EBADMSG, "the image's Xen state is of another version or vCPU count");
 	d->config.vcpus_online = bytes_get_u32(r);
 	d->config.memory_bytes = bytes_get_u64(r);
@@ -216,6 +218,8 @@ int xen_domain_load(struct xen_domain *d, struct bytes_reader *r, struct err *er
 	load_grants(d, r);
 	if (!r->failed)
 		balloon_load(d, r);
+	if (version > 1)
+		watchdog_load(d, r);
 	return bytes_done(r) ? err_set(err, -EBADMSG, "the image's Xen state makes no sense") : 0;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The domain's own thread: a single-shot timer per vCPU (VIRQ_TIMER), retries of dropped upcalls
- * and of a busy ring, and now and then a look whether all vCPUs have halted for ever.
+ * and of a busy ring, the watchdogs' tick, and now and then a look whether all vCPUs have halted for ever.
  *
  * Deadlines are in the guest's system time. The host timer is set by the difference to now and may
  * fire a little early or after the guest has set another deadline: expiry is decided under the lock
@@ -23,6 +23,7 @@
 #define KEY_STOP   1000
 #define KEY_RETRY  1001
 #define KEY_HALT   1002
+#define KEY_TICK   1003
 #define EVENTS_MAX 16
 
 uint64_t xen_now(struct xen_domain *d)
@@ -33,6 +34,13 @@ uint64_t xen_now(struct xen_domain *d)
 static void set_timer(int fd, uint64_t ns)
 {
 	struct itimerspec t = { .it_value = clock_timespec(ns) };
+
+	timerfd_settime(fd, 0, &t, NULL);
+}
+
+static void set_period(int fd, uint64_t ns)
+{
+	struct itimerspec t = { .it_value = clock_timespec(ns), .it_interval = clock_timespec(ns) };
 
 	timerfd_settime(fd, 0, &t, NULL);
 }
@@ -71,8 +79,29 @@ static void expire(struct xen_domain *d, unsigned int vcpu)
 		timer_arm(d, vcpu, v->deadline);
 }
 
+/* Every WATCHDOG_TICK_NS, while there are watchdogs and vCPUs run. */
+void timer_tick(struct xen_domain *d, bool on)
+{
+	set_period(d->tick_fd, on ? WATCHDOG_TICK_NS : 0);
+}
+
+static bool tick(struct xen_domain *d)
+{
+	SCOPED_LOCK(&d->lock);
+
+	if (!machine_park_reasons(d->machine) && watchdog_runs(d))
+		return watchdog_tick(d);
+	timer_tick(d, false); /* xen_domain_wake() starts it again */
+	return false;
+}
+
 static void handle(struct xen_domain *d, uint64_t key)
 {
+	if (key == KEY_TICK) {
+		if (tick(d))
+			d->ops.watchdog(d->ops.arg);
+		return;
+	}
 	if (key == KEY_HALT) {
 		machine_check_halted(d->machine);
 		return;
@@ -102,6 +131,7 @@ static void *timer_main(void *arg)
 			uint64_t key = ev[i].data.u64, count;
 			int fd = key == KEY_RETRY  ? d->retry_fd
 				 : key == KEY_HALT ? d->halt_fd
+				 : key == KEY_TICK ? d->tick_fd
 				 : key == KEY_STOP ? d->stop_fd
 						   : d->vcpu[key].timer_fd;
 
@@ -128,22 +158,14 @@ static int open_timers(struct xen_domain *d)
 	d->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	d->retry_fd = timerfd_create(CLOCK_MONOTONIC, flags);
 	d->halt_fd = timerfd_create(CLOCK_MONOTONIC, flags);
-	r = watch(d, d->stop_fd, KEY_STOP) ?: watch(d, d->retry_fd, KEY_RETRY) ?: watch(d, d->halt_fd, KEY_HALT);
+	d->tick_fd = timerfd_create(CLOCK_MONOTONIC, flags);
+	r = watch(d, d->stop_fd, KEY_STOP) ?: watch(d, d->retry_fd, KEY_RETRY) ?: watch(d, d->halt_fd, KEY_HALT) ?:
+	    watch(d, d->tick_fd, KEY_TICK);
 	for (unsigned int i = 0; r == 0 && i < d->vcpus; i++) {
 		d->vcpu[i].timer_fd = timerfd_create(CLOCK_MONOTONIC, flags);
 		r = watch(d, d->vcpu[i].timer_fd, i);
 	}
 	return r;
-}
-
-/* A sleeping guest costs nothing: this timer only runs while vCPUs do. */
-static void set_halt_check(struct xen_domain *d, bool on)
-{
-	struct itimerspec t = { 0 };
-
-	if (on)
-		t.it_value = t.it_interval = clock_timespec(HALT_NS);
-	timerfd_settime(d->halt_fd, 0, &t, NULL);
 }
 
 int timer_start(struct xen_domain *d, struct err *err)
@@ -152,7 +174,7 @@ int timer_start(struct xen_domain *d, struct err *err)
 
 	if (r < 0)
 		return err_errno(err, r, "create the domain's timers");
-	set_halt_check(d, true);
+	set_period(d->halt_fd, HALT_NS);
 	r = thread_start(&d->timer_thread, timer_main, d);
 	if (r < 0)
 		return err_errno(err, r, "start the domain's timer thread");
@@ -170,6 +192,7 @@ void timer_stop(struct xen_domain *d)
 	close_fdp(&d->stop_fd);
 	close_fdp(&d->retry_fd);
 	close_fdp(&d->halt_fd);
+	close_fdp(&d->tick_fd);
 	for (unsigned int i = 0; i < d->vcpus; i++)
 		close_fdp(&d->vcpu[i].timer_fd);
 }

@@ -17,7 +17,7 @@ static void on_console(void *arg, const char *buf, size_t len)
 	(void)len;
 }
 
-const struct xen_domain_ops fake_domain_ops = { on_shutdown, on_console, NULL };
+const struct xen_domain_ops fake_domain_ops = { .shutdown = on_shutdown, .console_io = on_console };
 
 int fake_machine_init(struct machine *m, uint64_t ram_bytes, unsigned int vcpus)
 {
@@ -48,11 +48,10 @@ uint32_t machine_tsc_khz(const struct machine *m)
 	return 2500000;
 }
 
-/* Parked: the domain's own thread leaves timers alone, and a test knows all that happens. */
+/* Parked, unless a test wants otherwise: the domain's own thread leaves timers alone, and a test knows all that happens. */
 unsigned int machine_park_reasons(struct machine *m)
 {
-	(void)m;
-	return PARK_OPERATION;
+	return __atomic_load_n(&m->runs, __ATOMIC_SEQ_CST) ? 0 : PARK_OPERATION;
 }
 
 void machine_check_halted(struct machine *m)

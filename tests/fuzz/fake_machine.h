@@ -21,6 +21,7 @@ struct machine {
 	struct vcpu vcpu[MACHINE_VCPUS_MAX];
 	unsigned int vcpus;
 	uint64_t clock_ns;
+	bool runs;     /* is not parked */
 	bool apic_off; /* interrupts are dropped */
 };
 

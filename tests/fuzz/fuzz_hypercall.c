@@ -166,7 +166,7 @@ static bool step(struct xen_domain *d, struct machine *m, unsigned int *sleeps, 
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct xen_domain_ops ops = { on_shutdown, on_console, NULL };
+	static const struct xen_domain_ops ops = { .shutdown = on_shutdown, .console_io = on_console };
 	static const struct xen_domain_config config = { .domid = 7,
 							 .vcpus = VCPUS,
 							 .vcpus_online = VCPUS,

@@ -64,7 +64,7 @@ static void test_json_goes_there_and_back(void **state)
 				   "\xc3\xa4\",\"memory_mib\":64,\"vcpus\":2,"
 				   "\"maxvcpus\":32,\"domid\":32751,\"on_poweroff\":\"destroy\","
 				   "\"on_reboot\":\"restart\","
-				   "\"on_crash\":\"preserve\",\"transport\":\"thunks\"}";
+				   "\"on_crash\":\"preserve\",\"on_watchdog\":\"restart\",\"transport\":\"thunks\"}";
 	_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
 	_cleanup_free_ char *one = NULL, *two = NULL;
 
@@ -186,6 +186,7 @@ static void test_what_cannot_be_is_refused_by_key(void **state)
 	REFUSED("\"uuid\": \"x\"", "uuid \"x\"");
 	REFUSED("\"uuid\": null", "uuid: a string");
 	REFUSED("\"on_crash\": \"explode\"", "on_crash");
+	REFUSED("\"on_watchdog\": \"bark\"", "on_watchdog");
 	REFUSED("\"on_poweroff\": 1", "on_poweroff");
 	REFUSED("\"on_reboot\": null", "on_reboot");
 	REFUSED("\"transport\": \"pigeon\"", "transport");

@@ -63,9 +63,10 @@ static void test_a_whole_file_is_taken(void **state)
 		"vcpus = 0x2\n"
 		"maxvcpus=4\n"
 		"uuid = \"u\"\n"
-		"on_crash = \"preserve\"",
+		"on_crash = \"preserve\"\n"
+		"on_watchdog = \"restart\"",
 		"{\"kernel\":\"/nonexistent/k\",\"maxvcpus\":4,\"memory_mib\":512,\"name\":\"web\","
-		"\"on_crash\":\"preserve\",\"uuid\":\"u\",\"vcpus\":2}");
+		"\"on_crash\":\"preserve\",\"on_watchdog\":\"restart\",\"uuid\":\"u\",\"vcpus\":2}");
 }
 
 static void test_nothing_is_a_configuration_too(void **state)
