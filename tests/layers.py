@@ -17,6 +17,7 @@ import tempfile
 LAYERS = {
     'base': '',
     'bootdisk': 'base',          # a program of its own: bytes of a disk in, files out
+    'share': 'base',             # as well: requests of a guest in, what is done to one folder out
     'pm': 'base',                # the engine runs in a unit test on any machine
     'kvm': 'base',
     'boot': 'base kvm',
