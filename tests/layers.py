@@ -25,7 +25,7 @@ LAYERS = {
     'xen': 'base kvm xen/store',
     'device': 'base kvm xen xen/store',
     'image': 'base',             # the format outlives every device; parsers see bytes only
-    'guest': 'base pm kvm boot xen xen/store device image',
+    'guest': 'base share pm kvm boot xen xen/store device image',
     'sleep': 'base pm image guest xen xen/store kvm device',
     'move': 'base pm image guest xen xen/store kvm device sleep',
     'api': 'base pm guest sleep move',

@@ -254,6 +254,8 @@ int main(int argc, char **argv)
 	tell(r, &err);
 	while (r == 0 && !s.end)
 		turn(&s);
+	for (size_t i = 0; i < CONNS_MAX; i++)
+		close_conn(&s.conn[i]);
 	share_free(s.share);
 	return r < 0;
 }

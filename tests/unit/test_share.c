@@ -671,6 +671,10 @@ static void test_what_is_moved_out_is_out_of_reach(void **state)
 	put_sattr(f, 0644, -1);
 	assert_int_equal(status(f), STALE);
 	assert_int_equal(rename_to(f, &d, "none", "none"), STALE);
+	/* Nor by a link to where it is now: the same file at the same path. */
+	assert_int_equal(symlinkat("../away", f->root_fd, "d"), 0);
+	assert_int_equal(write_at(f, &a, 0, "x"), STALE);
+	assert_int_equal(read_at(f, &a, 0, 1), STALE);
 }
 
 static void test_handles_cannot_be_made_up(void **state)
