@@ -10,7 +10,7 @@ _nidra() {
 	local verbs="run create list top info console logs pause unpause disk-resize suspend resume checkpoint save restore fork shutdown
 		reboot destroy mem-set vcpu-set timeline image check help version"
 	local key="--key-file --key-keyring --passphrase --passphrase-file"
-	local make="--disk --nic --publish --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
+	local make="--disk --nic --publish --share --name --kernel --initrd --cmdline --memory --vcpus --maxvcpus --domid --transport --on-poweroff
 		--on-reboot --on-crash --on-watchdog --paused --console --json --print-stats"
 
 	if [ "$COMP_CWORD" = 1 ]; then
@@ -23,7 +23,7 @@ _nidra() {
 	resume) words="--uncooperative --json --print-stats" ;;
 	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats --leave-out --no-disks --encrypt-metadata $key" ;;
 	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats --leave-out --no-disks --encrypt-metadata $key" ;;
-	restore) words="--disk --disks --name --uuid --domid --memory --paused --transparent --eager --console --json --print-stats $key" ;;
+	restore) words="--disk --disks --share --name --uuid --domid --memory --paused --transparent --eager --console --json --print-stats $key" ;;
 	fork) words="--number --name --timeout --json --print-stats $key" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start --send" ;;

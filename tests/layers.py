@@ -17,6 +17,7 @@ import tempfile
 LAYERS = {
     'base': '',
     'bootdisk': 'base',          # a program of its own: bytes of a disk in, files out
+    'share': 'base',             # as well: requests of a guest in, what is done to one folder out
     'pm': 'base',                # the engine runs in a unit test on any machine
     'kvm': 'base',
     'boot': 'base kvm',
@@ -24,7 +25,7 @@ LAYERS = {
     'xen': 'base kvm xen/store',
     'device': 'base kvm xen xen/store',
     'image': 'base',             # the format outlives every device; parsers see bytes only
-    'guest': 'base pm kvm boot xen xen/store device image',
+    'guest': 'base share pm kvm boot xen xen/store device image',
     'sleep': 'base pm image guest xen xen/store kvm device',
     'move': 'base pm image guest xen xen/store kvm device sleep',
     'api': 'base pm guest sleep move',

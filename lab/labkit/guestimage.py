@@ -7,7 +7,7 @@ from .hostimage import tool
 
 # Frontends for what nidra offers; a kernel that has one built in needs no module
 MODULES = [
-    "xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "xen_wdt",
+    "xenfs", "xen-evtchn", "xen-blkfront", "xen-netfront", "9pnet_xen", "9p", "ext4", "xen_wdt", "nfsv3",
     "virtio_pci", "virtio_blk", "virtio_net",       # under QEMU, to compare
 ]
 
@@ -21,6 +21,7 @@ def write(file, kernel_names, extra):
         archive.data("/etc/group", b"root:x:0:\n")
         for name in ("memcheck", "diskcheck", "tick"):
             archive.copy(tool(name), f"/bin/{name}")
+        archive.data("/bin/sharecheck", (paths.TOOLS / "sharecheck").read_bytes(), 0o755)
         archive.data("/bin/load", (paths.TOOLS / "guest-load").read_bytes(), 0o755)
         _busybox(archive)
         for folder in ("proc", "sys", "dev", "root", "mnt"):

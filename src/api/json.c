@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "guest/nics.h"
+#include "guest/shares.h"
 
 /* A sentence may name what somebody sent, and be cut inside a letter: JSON has only UTF-8. */
 static json_t *json_of_text(const char *text)
@@ -139,6 +140,21 @@ static json_t *json_of_nics(struct guest *g)
 	return list;
 }
 
+static json_t *json_of_shares(struct guest *g)
+{
+	const struct guest_config *c = guest_config(g);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < c->shares.n; i++) {
+		const struct guest_share *s = &c->shares.share[i];
+		_cleanup_free_ char *mount = shares_mount_command(c, i);
+
+		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s*}", "tag", s->tag, "path", s->path,
+						      "readonly", s->readonly, "mount", mount));
+	}
+	return list;
+}
+
 json_t *json_of_machine(struct sleeper *s, const char *name)
 {
 	struct guest *g = sleeper_guest(s);
@@ -149,6 +165,8 @@ json_t *json_of_machine(struct sleeper *s, const char *name)
 		json_object_set_new(o, "disks", json_of_disks(g));
 	if (g && guest_config(g)->nics.n)
 		json_object_set_new(o, "nics", json_of_nics(g));
+	if (g && guest_config(g)->shares.n)
+		json_object_set_new(o, "shares", json_of_shares(g));
 	json_object_set_new(o, "name", json_string(name));
 	json_object_set_new(o, "pid", json_integer(getpid()));
 	if (sleep_get_job(s, 0, &job) == 0 && job.running)

@@ -7,49 +7,14 @@
 
 #include <errno.h>
 #include <seccomp.h>
-#include <stdint.h>
-#include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 
+#include "base/sandbox.h"
 #include "base/util.h"
 
 #define CPU_SECONDS  60		    /* emulated hosts are slow */
 #define MEMORY_BYTES (256ULL << 20) /* a corrupt group count may want gigabytes */
 #define FILE_BYTES   (1ULL << 30)   /* of an initrd */
-
-/* Sanitizers map terabytes and look into /proc: what they test is the parsers. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
-
-static int limit(struct err *err)
-{
-	static const struct {
-		__rlimit_resource_t what;
-		rlim_t most;
-	} limits[] = {
-		{ RLIMIT_AS, MEMORY_BYTES }, { RLIMIT_CPU, CPU_SECONDS }, { RLIMIT_FSIZE, FILE_BYTES },
-		{ RLIMIT_NOFILE, 0 },	     { RLIMIT_NPROC, 0 },	  { RLIMIT_CORE, 0 },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-		struct rlimit r = { limits[i].most, limits[i].most };
-
-		if (setrlimit(limits[i].what, &r) < 0)
-			return err_errno(err, -errno, "set limits");
-	}
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return err_errno(err, -errno, "give up privileges");
-	return 0;
-}
 
 /* What malloc() and libext2fs do, found by strace over a test; descriptors and protections by argument. */
 static int add_rules(scmp_filter_ctx c)
@@ -69,11 +34,7 @@ static int add_rules(scmp_filter_ctx c)
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)writable[i]));
 	r = r ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(pread64), 1, SCMP_A0(SCMP_CMP_EQ, FD_DISK));
 	r = r ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mremap), 0);
-	r = r
-		    ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 2, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
-					SCMP_A3(SCMP_CMP_MASKED_EQ, MAP_ANONYMOUS, MAP_ANONYMOUS));
-	r = r ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-	return r;
+	return r ?: sandbox_allow_memory(c);
 }
 
 static int filter(struct err *err)
@@ -86,14 +47,14 @@ static int filter(struct err *err)
 	return r < 0 ? err_errno(err, r, "system call filter") : 0;
 }
 
-bool confine_is_possible(void)
-{
-	return !SANITIZED;
-}
-
 int confine(struct err *err)
 {
-	if (SANITIZED)
+	static const struct sandbox_limit limits[] = {
+		{ RLIMIT_AS, MEMORY_BYTES }, { RLIMIT_CPU, CPU_SECONDS }, { RLIMIT_FSIZE, FILE_BYTES },
+		{ RLIMIT_NOFILE, 0 },	     { RLIMIT_NPROC, 0 },	  { RLIMIT_CORE, 0 },
+	};
+
+	if (!sandbox_is_possible())
 		return 0;
-	return limit(err) ?: filter(err);
+	return sandbox_limits(limits, ARRAY_SIZE(limits), err) ?: filter(err);
 }

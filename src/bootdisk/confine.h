@@ -2,8 +2,6 @@
 #ifndef NIDRA_BOOTDISK_CONFINE_H
 #define NIDRA_BOOTDISK_CONFINE_H
 
-#include <stdbool.h>
-
 #include "base/err.h"
 
 /* The descriptors that the program is given, and all that it will ever have. */
@@ -12,9 +10,10 @@
 #define FD_KERNEL 4
 #define FD_INITRD 5
 
-/* From here on: read the disk, write the rest, have some memory and time, end. Nothing else, for good. */
+/*
+ * From here on: read the disk, write the rest, have some memory and time, end. Nothing else, for good. Does nothing in
+ * a build with sanitizers (base/sandbox.h).
+ */
 int confine(struct err *err);
-/* False in a build with sanitizers, which need more than that: there confine() does nothing. */
-bool confine_is_possible(void);
 
 #endif

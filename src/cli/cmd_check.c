@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* check: what this host can do for nidra, found out by the monitor's probe, with advice. */
 #include <linux/io_uring.h>
+#include <linux/landlock.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +108,19 @@ static void check_disks(json_t *o)
 	     "Put disks on Btrfs, XFS or another filesystem that shares blocks, or see to them yourself (--no-disks).");
 }
 
+static void check_shares(json_t *o)
+{
+	line(is(o, "landlock") ? GOOD : WARN, "servers of shared folders can be shut into their folder (Landlock)",
+	     "The kernel has it since 5.19, if landlock is among its security modules (lsm=). Without it they have a system "
+	     "call filter and stay in their folder by how they open files.");
+}
+
+/* Version 2, which lets files be moved between folders. */
+static bool has_landlock(void)
+{
+	return syscall(__NR_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION) >= 2;
+}
+
 static bool has_io_uring(void)
 {
 	struct io_uring_params p = { 0 };
@@ -130,6 +144,7 @@ int cmd_check(int argc, char **argv)
 	if (!o)
 		return fail("cannot run %s", monitor_path());
 	json_object_set_new(o, "io_uring", json_boolean(has_io_uring()));
+	json_object_set_new(o, "landlock", json_boolean(has_landlock()));
 	json_object_set_new(o, "clones_files", json_boolean(clones_files()));
 	if (json) {
 		json_dumpf(o, stdout, JSON_INDENT(2));
@@ -138,6 +153,7 @@ int cmd_check(int argc, char **argv)
 	}
 	check_kvm(o);
 	check_disks(o);
+	check_shares(o);
 	check_memory();
 	puts(worst == BAD ? "This host cannot run guests of nidra as it is." : "This host can run guests of nidra.");
 	return worst == BAD ? EXIT_FAILED : EXIT_OK;

@@ -8,9 +8,9 @@
 #include "cli/key.h"
 #include "image/image.h"
 
-static const char *const record_names[] = { "?",	  "METADATA",	 "MACHINE", "VCPU",    "XEN", "XENSTORE",
-					    "REGIONS",	  "EXTENTS (1)", "END",	    "EXTENTS", "MAP", "PARENT",
-					    "STANDS_FOR", "CRYPT",	 "MAC",	    "IOAPIC" };
+static const char *const record_names[] = { "?",	  "METADATA",	 "MACHINE", "VCPU",    "XEN",  "XENSTORE",
+					    "REGIONS",	  "EXTENTS (1)", "END",	    "EXTENTS", "MAP",  "PARENT",
+					    "STANDS_FOR", "CRYPT",	 "MAC",	    "IOAPIC",  "SHARE" };
 _Static_assert(ARRAY_SIZE(record_names) == IMAGE_REC_LAST + 1, "a name for each record");
 
 static json_t *metadata(struct image_reader *r)

@@ -132,10 +132,26 @@ static void print_nics(json_t *list)
 	}
 }
 
+static void print_shares(json_t *list)
+{
+	json_t *s;
+	size_t i;
+
+	json_array_foreach (list, i, s)
+		printf("share %-10s %s%s\n%-16s %s\n", json_string_value(json_object_get(s, "tag")),
+		       json_string_value(json_object_get(s, "path")),
+		       json_is_true(json_object_get(s, "readonly")) ? ", read-only" : "",
+		       "  in the guest:", json_string_value(json_object_get(s, "mount")));
+}
+
 static void print_entry(const char *key, json_t *v)
 {
 	if (!strcmp(key, "nics")) {
 		print_nics(v);
+		return;
+	}
+	if (!strcmp(key, "shares")) {
+		print_shares(v);
 		return;
 	}
 	if (!strcmp(key, "disks")) {

@@ -15,6 +15,7 @@
 #include "cli/filekind.h"
 #include "cli/key.h"
 #include "cli/nicspec.h"
+#include "cli/sharespec.h"
 #include "cli/xlcfg.h"
 #include "image/image.h"
 
@@ -25,7 +26,7 @@ struct create_flags {
 	uint32_t memory, vcpus, maxvcpus, domid;
 	bool paused, json, print_stats;
 	bool console; /* create -c */
-	json_t *disks, *nics, *publish;
+	json_t *disks, *nics, *publish, *shares;
 };
 
 static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_n)
@@ -47,6 +48,7 @@ static int parse_create(int argc, char **argv, struct create_flags *f, int *ret_
 		{ "disk", 'd', FLAG_LIST, &f->disks },
 		{ "nic", 0, FLAG_LIST, &f->nics },
 		{ "publish", 0, FLAG_LIST, &f->publish },
+		{ "share", 0, FLAG_LIST, &f->shares },
 		{ "paused", 'p', FLAG_BOOL, &f->paused },
 		{ "console", 'c', FLAG_BOOL, &f->console },
 		{ "json", 0, FLAG_BOOL, &f->json },
@@ -185,7 +187,8 @@ static json_t *make_config(int n, char **argv, struct create_flags *f)
 	put_number(o, "vcpus", f->vcpus);
 	put_number(o, "maxvcpus", f->maxvcpus);
 	put_number(o, "domid", f->domid);
-	if (put_list(o, "disks", f->disks, diskspec_parse) < 0 || put_nics(o, f->nics, f->publish) < 0) {
+	if (put_list(o, "disks", f->disks, diskspec_parse) < 0 || put_nics(o, f->nics, f->publish) < 0 ||
+	    put_list(o, "shares", f->shares, sharespec_parse) < 0) {
 		json_decref(o);
 		o = NULL;
 	}
@@ -194,6 +197,7 @@ static json_t *make_config(int n, char **argv, struct create_flags *f)
 	json_decref(f->disks);
 	json_decref(f->nics);
 	json_decref(f->publish);
+	json_decref(f->shares);
 	return o;
 }
 
@@ -355,25 +359,27 @@ char *image_name(const char *image, struct image_key *key, int *ret_code)
 }
 
 /* What is to be different from the image's configuration. Allocated. */
-static char *identity_json(const char *name, const char *uuid, uint32_t domid, json_t *disks)
+static char *identity_json(const char *name, const char *uuid, uint32_t domid, json_t *disks, json_t *shares)
 {
 	json_auto_t *o = json_object();
 
 	put_string(o, "name", name);
 	put_string(o, "uuid", uuid);
 	put_number(o, "domid", domid);
-	return put_list(o, "disks", disks, diskspec_parse) < 0 ? NULL : json_dumps(o, JSON_COMPACT);
+	if (put_list(o, "disks", disks, diskspec_parse) < 0 || put_list(o, "shares", shares, sharespec_parse) < 0)
+		return NULL;
+	return json_dumps(o, JSON_COMPACT);
 }
 
 char *new_identity(const char *name)
 {
-	return identity_json(name, "new", 0, NULL);
+	return identity_json(name, "new", 0, NULL, NULL);
 }
 
 struct restore_flags {
 	bool paused, transparent, console, eager;
 	const char *name, *fail_at, *uuid, *how_disks;
-	json_t *disks;
+	json_t *disks, *shares;
 	uint32_t domid, memory;
 	struct key_flags key;
 	struct job_options job;
@@ -382,13 +388,21 @@ struct restore_flags {
 static int parse_restore(int argc, char **argv, struct restore_flags *f, int *ret_n)
 {
 	const struct flag flags[] = {
-		{ "name", 'n', FLAG_STRING, &f->name },	    { "uuid", 0, FLAG_STRING, &f->uuid },
-		{ "domid", 0, FLAG_NUMBER, &f->domid },	    { "memory", 'm', FLAG_NUMBER, &f->memory },
-		{ "paused", 'p', FLAG_BOOL, &f->paused },   { "transparent", 't', FLAG_BOOL, &f->transparent },
-		{ "console", 'c', FLAG_BOOL, &f->console }, { "eager", 'e', FLAG_BOOL, &f->eager },
-		{ "json", 0, FLAG_BOOL, &f->job.json },	    { "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
-		{ "fail-at", 0, FLAG_STRING, &f->fail_at }, { "disk", 'd', FLAG_LIST, &f->disks },
-		{ "disks", 0, FLAG_STRING, &f->how_disks }, KEY_FLAGS(&f->key),
+		{ "name", 'n', FLAG_STRING, &f->name },
+		{ "uuid", 0, FLAG_STRING, &f->uuid },
+		{ "domid", 0, FLAG_NUMBER, &f->domid },
+		{ "memory", 'm', FLAG_NUMBER, &f->memory },
+		{ "paused", 'p', FLAG_BOOL, &f->paused },
+		{ "transparent", 't', FLAG_BOOL, &f->transparent },
+		{ "console", 'c', FLAG_BOOL, &f->console },
+		{ "eager", 'e', FLAG_BOOL, &f->eager },
+		{ "json", 0, FLAG_BOOL, &f->job.json },
+		{ "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
+		{ "fail-at", 0, FLAG_STRING, &f->fail_at },
+		{ "disk", 'd', FLAG_LIST, &f->disks },
+		{ "disks", 0, FLAG_STRING, &f->how_disks },
+		{ "share", 0, FLAG_LIST, &f->shares },
+		KEY_FLAGS(&f->key),
 	};
 
 	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
@@ -396,7 +410,7 @@ static int parse_restore(int argc, char **argv, struct restore_flags *f, int *re
 
 static int restore(const char *image, const char *name, const struct restore_flags *f, const struct key_loan *key)
 {
-	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid, f->disks);
+	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid, f->disks, f->shares);
 	char memory[16];
 	const char *args[16] = { "--restore", image, "--config", identity ?: "{}" };
 	int r, a = 4;
@@ -462,5 +476,6 @@ int cmd_restore(int argc, char **argv)
 	}
 	r = restore(real, f.name ?: from_image, &f, &loan);
 	json_decref(f.disks);
+	json_decref(f.shares);
 	return r;
 }

@@ -64,6 +64,16 @@ static int put_key(json_t *o, const char *key, const char *value, struct err *er
 	return err_set(err, -EINVAL, "nic: unknown key \"%s\"", key);
 }
 
+static int put_word(json_t *o, const char *word, struct err *err)
+{
+	if (!strcmp(word, "restricted")) {
+		json_object_set_new(o, word, json_true());
+		return 0;
+	}
+	return strcmp(word, "user") ? err_set(err, -EINVAL, "nic: unknown word \"%s\"", word)
+				    : set_type(o, "user", err);
+}
+
 static int parse_parts(char *rest, json_t *o, struct err *err)
 {
 	int r = 0;
@@ -75,8 +85,7 @@ static int parse_parts(char *rest, json_t *o, struct err *err)
 			*equals = 0;
 			r = put_key(o, str_trim(part), str_trim(equals + 1), err);
 		} else if (*part) {
-			r = strcmp(part, "user") ? err_set(err, -EINVAL, "nic: unknown word \"%s\"", part)
-						 : set_type(o, "user", err);
+			r = put_word(o, part, err);
 		}
 	}
 	if (r == 0 && !json_object_get(o, "type")) {

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "cli/diskspec.h"
 #include "cli/nicspec.h"
+#include "cli/sharespec.h"
 
 struct parser {
 	const char *p, *file;
@@ -182,7 +183,7 @@ static int convert(json_t *out, size_t i, json_t *v, struct parser *s)
 	return json_object_set(out, keys[i].ours, v);
 }
 
-/* disk = [ "...", ... ], vif = [ "...", ... ] */
+/* disk = [ "...", ... ], and vif and share */
 static int convert_list(json_t *in, json_t *out, const char *xl, const char *ours,
 			int (*parse)(const char *text, json_t **ret, struct err *err), struct parser *s)
 {
@@ -236,7 +237,7 @@ static char *append(char *list, const char *key)
 
 int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ignored, struct err *err)
 {
-	static const char *const handled[] = { "type", "root", "extra", "disk", "vif" };
+	static const char *const handled[] = { "type", "root", "extra", "disk", "vif", "share" };
 	struct parser s = { .p = text, .file = file, .line = 1, .err = err };
 	json_t *in = json_object(), *out = json_object(), *v;
 	char *ignored = NULL;
@@ -246,6 +247,7 @@ int xlcfg_parse(const char *text, const char *file, json_t **ret, char **ret_ign
 	r = r ?: check_type(in, &s);
 	r = r ?: convert_list(in, out, "disk", "disks", diskspec_parse, &s);
 	r = r ?: convert_list(in, out, "vif", "nics", nicspec_parse, &s);
+	r = r ?: convert_list(in, out, "share", "shares", sharespec_parse, &s);
 	json_object_foreach (in, key, v) {
 		size_t i = 0, h = 0;
 

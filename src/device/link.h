@@ -59,12 +59,24 @@ struct link {
 
 enum link_type { LINK_USER, LINK_TAP, LINK_PAIR };
 
+/* What the guest finds at SERVICE_ADDRESS of its user network; each connection is one to a socket of this host. */
+#define LINK_SERVICE_ADDRESS "10.0.2.4"
+#define LINK_SERVICES_MAX    8
+
+struct link_service {
+	uint16_t port;
+	const char *path; /* of a Unix socket */
+};
+
 struct link_config {
 	enum link_type type;
 	const char *tap, *bridge;   /* LINK_TAP: one of them; the name of an interface */
 	const char *path;	    /* LINK_PAIR: of sockets, less a digit */
 	const char *const *forward; /* LINK_USER: "[tcp:|udp:][ADDRESS:]HOSTPORT:GUESTPORT" */
 	size_t n_forwards;
+	bool restricted; /* LINK_USER: no way out but forwards and services */
+	struct link_service service[LINK_SERVICES_MAX];
+	size_t n_services;
 };
 
 /* "user", "tap" and "link". */

@@ -238,9 +238,10 @@ static struct in6_addr ipv6(const char *s)
 	return a;
 }
 
-static Slirp *make_slirp(struct link_user *u, const char *name)
+static Slirp *make_slirp(struct link_user *u, const char *name, bool restricted)
 {
 	SlirpConfig config = { .version = SLIRP_CONFIG_VERSION_MAX,
+			       .restricted = restricted,
 			       .in_enabled = true,
 			       .vnetwork = ipv4("10.0.2.0"),
 			       .vnetmask = ipv4("255.255.255.0"),
@@ -276,6 +277,15 @@ static int add_forward(struct link_user *u, const char *text, struct err *lacks,
 	return 0;
 }
 
+static int add_service(struct link_user *u, const struct link_service *s, struct err *err)
+{
+	struct in_addr guest = ipv4(LINK_SERVICE_ADDRESS);
+
+	if (slirp_add_unix(u->slirp, s->path, &guest, s->port) < 0)
+		return err_set(err, -EINVAL, "libslirp refuses port %u of " LINK_SERVICE_ADDRESS, s->port);
+	return 0;
+}
+
 int link_user_new(const struct link_config *config, const char *name, struct err *lacks, struct link **ret,
 		  struct err *err)
 {
@@ -285,11 +295,13 @@ int link_user_new(const struct link_config *config, const char *name, struct err
 	if (!u)
 		return err_errno(err, -ENOMEM, "user network");
 	u->link = (struct link){ .ops = &user_ops, .takes_gso4 = true };
-	u->slirp = make_slirp(u, name);
+	u->slirp = make_slirp(u, name, config->restricted);
 	if (!u->slirp)
 		r = err_set(err, -EINVAL, "libslirp refuses to start");
 	for (size_t i = 0; r == 0 && i < config->n_forwards; i++)
 		r = add_forward(u, config->forward[i], lacks, err);
+	for (size_t i = 0; r == 0 && i < config->n_services; i++)
+		r = add_service(u, &config->service[i], err);
 	if (r < 0) {
 		user_free(&u->link);
 		return r;

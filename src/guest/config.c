@@ -58,6 +58,7 @@ void guest_config_fini(struct guest_config *c)
 	free(c->cmdline);
 	guest_disks_fini(&c->disks);
 	guest_nics_fini(&c->nics);
+	guest_shares_fini(&c->shares);
 	*c = (struct guest_config){ 0 };
 }
 
@@ -83,6 +84,8 @@ int guest_config_copy(const struct guest_config *c, struct guest_config *ret, st
 	failed |= guest_disks_copy(&c->disks, &copy.disks) < 0;
 	copy.nics = (struct guest_nics){ 0 };
 	failed |= guest_nics_copy(&c->nics, &copy.nics) < 0;
+	copy.shares = (struct guest_shares){ 0 };
+	failed |= guest_shares_copy(&c->shares, &copy.shares) < 0;
 	if (failed) {
 		guest_config_fini(&copy);
 		return err_errno(err, -ENOMEM, "configuration");
@@ -135,6 +138,19 @@ static int check_kernel(const struct guest_config *c, struct err *err)
 	return 0;
 }
 
+/* They need a network of type user to go through. */
+static int check_shares(struct guest_config *c, struct err *err)
+{
+	int r = guest_shares_check(&c->shares, err);
+
+	if (r < 0 || !c->shares.n)
+		return r;
+	for (size_t i = 0; i < c->nics.n; i++)
+		if (c->nics.nic[i].type == LINK_USER)
+			return 0;
+	return guest_nics_add_restricted(&c->nics) < 0 ? err_errno(err, -ENOMEM, "nics") : 0;
+}
+
 int guest_config_check(struct guest_config *c, struct err *err)
 {
 	int r = check_name(c->name, err);
@@ -159,6 +175,7 @@ int guest_config_check(struct guest_config *c, struct err *err)
 	if (c->domid >= 0x7ff0)
 		return err_set(err, -EINVAL, "domid %u: 1 to 32751 are possible", c->domid);
 	r = guest_disks_check(&c->disks, err);
+	r = r ?: check_shares(c, err);
 	r = r ?: guest_nics_check(&c->nics, err);
 	return r ?: check_uuid(c, err);
 }
@@ -177,6 +194,8 @@ char *guest_config_to_json(const struct guest_config *c)
 		json_object_set_new(o, "disks", guest_disks_to_json(&c->disks));
 	if (o && c->nics.n)
 		json_object_set_new(o, "nics", guest_nics_to_json(&c->nics));
+	if (o && c->shares.n)
+		json_object_set_new(o, "shares", guest_shares_to_json(&c->shares));
 	s = o ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	return s;
@@ -264,6 +283,8 @@ static int get_key(struct guest_config *c, const char *key, json_t *v, struct er
 		return guest_disks_from_json(v, &c->disks, err);
 	if (!strcmp(key, "nics"))
 		return guest_nics_from_json(v, &c->nics, err);
+	if (!strcmp(key, "shares"))
+		return guest_shares_from_json(v, &c->shares, err);
 	return err_set(err, -EINVAL, "unknown key \"%.80s\"", key);
 }
 

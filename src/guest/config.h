@@ -47,6 +47,7 @@ struct guest_nic {
 	char *path;	    /* LINK_PAIR */
 	char **forward;	    /* LINK_USER; link_forward_parse() */
 	size_t n_forwards;
+	bool restricted; /* LINK_USER: no way out */
 };
 
 struct guest_nics {
@@ -54,9 +55,23 @@ struct guest_nics {
 	size_t n;
 };
 
+#define GUEST_SHARES_MAX 8
+#define GUEST_TAG_MAX	 31 /* as of a name */
+
+struct guest_share {
+	char *tag;  /* by which the guest knows it */
+	char *path; /* of a folder */
+	bool readonly;
+};
+
+struct guest_shares {
+	struct guest_share *share;
+	size_t n;
+};
+
 struct guest_config {
 	char *name;
-	char *uuid;			 /* 36 characters; NULL or "new": made up by guest_config_check() */
+	char *uuid; /* 36 characters; NULL or "new": made up by guest_config_check() */
 	/* initrd and cmdline may be NULL. So may kernel: then all comes from a disk, cmdline unless it is here. */
 	char *kernel, *initrd, *cmdline;
 	uint32_t memory_mib;
@@ -67,6 +82,7 @@ struct guest_config {
 	enum guest_transport transport;
 	struct guest_disks disks;
 	struct guest_nics nics;
+	struct guest_shares shares; /* they go through the first network of type user; one is added if there is none */
 };
 
 void guest_config_fini(struct guest_config *c);

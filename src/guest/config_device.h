@@ -22,7 +22,17 @@ int guest_nics_from_json(json_t *list, struct guest_nics *ret, struct err *err);
 /* Six bytes from "00:16:3e:..."; false: it is not one that a machine can have. */
 bool guest_nic_mac(const char *text, uint8_t ret[6]);
 
+/* For shares alone: who has another network, or none, gets one without a way out. */
+int guest_nics_add_restricted(struct guest_nics *n);
+
+void guest_shares_fini(struct guest_shares *s);
+int guest_shares_copy(const struct guest_shares *from, struct guest_shares *ret);
+int guest_shares_check(const struct guest_shares *s, struct err *err);
+json_t *guest_shares_to_json(const struct guest_shares *s);
+int guest_shares_from_json(json_t *list, struct guest_shares *ret, struct err *err);
+
 /* A string that is not empty, out of an element of @list ("disks"), for its messages. *ret is freed first. */
 int guest_device_text(const char *list, const char *key, json_t *v, char **ret, struct err *err);
+int guest_device_bool(const char *list, const char *key, json_t *v, bool *ret, struct err *err);
 
 #endif

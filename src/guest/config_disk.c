@@ -93,16 +93,20 @@ int guest_device_text(const char *list, const char *key, json_t *v, char **ret, 
 	return *ret ? 0 : err_errno(err, -ENOMEM, "%s", list);
 }
 
+int guest_device_bool(const char *list, const char *key, json_t *v, bool *ret, struct err *err)
+{
+	*ret = json_is_true(v);
+	return json_is_boolean(v) ? 0 : err_set(err, -EINVAL, "%s: %s: true or false is wanted", list, key);
+}
+
 static int get_key(struct guest_disk *d, const char *key, json_t *v, struct err *err)
 {
 	if (!strcmp(key, "vdev"))
 		return guest_device_text("disks", key, v, &d->vdev, err);
 	if (!strcmp(key, "path"))
 		return guest_device_text("disks", key, v, &d->path, err);
-	if (!strcmp(key, "readonly")) {
-		d->readonly = json_is_true(v);
-		return json_is_boolean(v) ? 0 : err_set(err, -EINVAL, "disks: readonly: true or false is wanted");
-	}
+	if (!strcmp(key, "readonly"))
+		return guest_device_bool("disks", key, v, &d->readonly, err);
 	if (!strcmp(key, "cache"))
 		return json_is_string(v) && disk_cache_parse(json_string_value(v), &d->cache) == 0
 			       ? 0

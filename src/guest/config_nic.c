@@ -65,6 +65,7 @@ static int copy_nic(const struct guest_nic *from, struct guest_nic *ret)
 	int r = copy_text(from->mac, &ret->mac);
 
 	ret->type = from->type;
+	ret->restricted = from->restricted;
 	r = r ?: copy_text(from->tap, &ret->tap);
 	r = r ?: copy_text(from->bridge, &ret->bridge);
 	r = r ?: copy_text(from->path, &ret->path);
@@ -86,6 +87,17 @@ int guest_nics_copy(const struct guest_nics *from, struct guest_nics *ret)
 		}
 	}
 	*ret = copy;
+	return 0;
+}
+
+int guest_nics_add_restricted(struct guest_nics *n)
+{
+	struct guest_nic *nic = add(n);
+
+	if (!nic)
+		return -ENOMEM;
+	nic->type = LINK_USER;
+	nic->restricted = true;
 	return 0;
 }
 
@@ -143,6 +155,8 @@ static int check_nic(const struct guest_nic *n, struct err *err)
 	if ((n->type == LINK_PAIR) != !!n->path)
 		return err_set(err, -EINVAL, "nics: type %s: %s", type,
 			       n->type == LINK_PAIR ? "path is missing" : "path is of type link");
+	if (n->restricted && n->type != LINK_USER)
+		return err_set(err, -EINVAL, "nics: restricted is possible with type user only");
 	return check_forwards(n, err);
 }
 
@@ -171,6 +185,8 @@ json_t *guest_nics_to_json(const struct guest_nics *n)
 
 		for (size_t k = 0; k < nic->n_forwards; k++)
 			json_array_append_new(forwards, json_string(nic->forward[k]));
+		if (nic->restricted)
+			json_object_set_new(o, "restricted", json_true());
 		if (nic->n_forwards)
 			json_object_set(o, "forwards", forwards);
 		json_decref(forwards);
@@ -209,6 +225,8 @@ static int get_key(struct guest_nic *n, const char *key, json_t *v, struct err *
 		return guest_device_text("nics", key, v, &n->bridge, err);
 	if (!strcmp(key, "path"))
 		return guest_device_text("nics", key, v, &n->path, err);
+	if (!strcmp(key, "restricted"))
+		return guest_device_bool("nics", key, v, &n->restricted, err);
 	if (!strcmp(key, "forwards"))
 		return get_forwards(v, n, err);
 	return err_set(err, -EINVAL, "nics: unknown key \"%.80s\"", key);

@@ -22,6 +22,7 @@
 #include "pm/chain.h"
 #include "device/vbd.h"
 #include "guest/nics.h"
+#include "guest/shares.h"
 #include "xen/backend.h"
 #include "xen/control.h"
 #include "xen/domain.h"
@@ -38,6 +39,7 @@ struct guest {
 	struct bus *bus;
 	struct disk *disk[GUEST_DISKS_MAX]; /* the bus's, as */
 	struct vbd *vbd[GUEST_DISKS_MAX];
+	struct shares *shares; /* NULL: none */
 	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
 	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
 	uint32_t generation_pin;
@@ -292,6 +294,7 @@ void guest_free(struct guest *g)
 		machine_stop(g->machine);
 	image_pager_silence(g->pager);
 	bus_free(g->bus);
+	shares_free(g->shares);
 	xen_domain_free(g->domain);
 	console_free(g->console);
 	ioapic_free(g->ioapic);
@@ -368,7 +371,8 @@ static int add_devices(struct guest *g, struct err *err)
 
 	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
 		r = add_disk(g, i, err);
-	return r ?: guest_add_nics(&g->config, g->bus, &g->lacks, err);
+	r = r ?: shares_new(&g->config, &g->shares, err);
+	return r ?: guest_add_nics(&g->config, g->shares, g->bus, &g->lacks, err);
 }
 
 int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
@@ -509,6 +513,7 @@ int guest_load_kernel(struct guest *g, struct err *err)
 	t->thunk_gpa[1] = info.thunks.gpa[1];
 	bus_offer(g->bus);
 	r = patch_thunks(g, err);
+	r = r ?: shares_start(g->shares, err);
 	r = r ?: add_ioapic(g, err);
 	r = r ?: write_generation(g, err);
 	if (r == 0 && !machine_wait_parked(g->machine, PARK_TIMEOUT_NS))
@@ -573,8 +578,27 @@ bool guest_in_suspend_call(const struct guest *g)
 
 /* ---- devices ---- */
 
+int guest_save_share(struct guest *g, size_t i, struct bytes_writer *w, struct err *err)
+{
+	return shares_save(g->shares, i, w, err);
+}
+
+int guest_load_share(struct guest *g, size_t i, const void *state, size_t len, struct err *err)
+{
+	return shares_load(g->shares, i, state, len, err);
+}
+
+int guest_sync_shares(struct guest *g, struct err *err)
+{
+	return shares_sync(g->shares, err);
+}
+
 int guest_connect_devices(struct guest *g, bool anew, struct err *err)
 {
+	int r = shares_start(g->shares, err);
+
+	if (r < 0)
+		return r;
 	if (!anew)
 		return bus_adopt(g->bus, err);
 	bus_offer(g->bus);
@@ -589,11 +613,13 @@ bool guest_devices_settled(struct guest *g, bool give_up)
 
 int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err)
 {
-	return bus_drain(g->bus, deadline_ns, err);
+	/* The network first: then nothing more comes to those that it leads to. */
+	return bus_drain(g->bus, deadline_ns, err) ?: shares_quiet(g->shares, deadline_ns, err);
 }
 
 void guest_devices_go(struct guest *g)
 {
+	shares_go(g->shares);
 	bus_go(g->bus);
 }
 
@@ -655,7 +681,7 @@ int guest_run(struct guest *g, struct err *err)
 	if (s != GUEST_BUILT && s != GUEST_PAUSED)
 		return refuse_state(g, "unpaused", err);
 	xen_domain_update_wallclock(g->domain);
-	bus_go(g->bus);
+	guest_devices_go(g);
 	machine_unpark(g->machine, PARK_BUILD | PARK_PAUSE);
 	xen_domain_wake(g->domain);
 	guest_changed(g);

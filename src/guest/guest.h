@@ -128,6 +128,14 @@ int guest_new_generation(struct guest *g, struct err *err);
  * Else its drivers go on with the rings they have. They stay at rest until guest_run() or guest_devices_go().
  */
 int guest_connect_devices(struct guest *g, bool anew, struct err *err);
+/*
+ * What share @i of its configuration knows of its past, for an image; while its devices are at rest. And back, before
+ * guest_connect_devices().
+ */
+int guest_save_share(struct guest *g, size_t i, struct bytes_writer *w, struct err *err);
+int guest_load_share(struct guest *g, size_t i, const void *state, size_t len, struct err *err);
+/* What the guest changed in its shares is on the host's disk. */
+int guest_sync_shares(struct guest *g, struct err *err);
 /* False: it woke, and not all of its drivers are back. @give_up: nobody waits for them any more. */
 bool guest_devices_settled(struct guest *g, bool give_up);
 /* Machine parked. All that the guest asked of its devices is done, and its memory has the answers. -ETIMEDOUT: not yet.

@@ -8,6 +8,7 @@
 
 #include "device/vif.h"
 #include "guest/config_device.h"
+#include "guest/shares.h"
 
 int guest_make_mac(const char *uuid, unsigned int index, uint8_t ret[6])
 {
@@ -42,7 +43,20 @@ int guest_nic_address(const struct guest_config *config, unsigned int index, cha
 	return 0;
 }
 
-static int add_nic(const struct guest_config *config, struct bus *b, unsigned int i, struct err *lacks, struct err *err)
+/* The first of type user carries the shares. */
+static void add_services(const struct guest_config *config, const struct shares *shares, unsigned int i,
+			 struct link_config *ret)
+{
+	for (unsigned int k = 0; k <= i; k++)
+		if ((config->nics.nic[k].type == LINK_USER) != (k == i))
+			return;
+	for (size_t k = 0; k < config->shares.n; k++)
+		ret->service[ret->n_services++] =
+			(struct link_service){ .port = shares_port(k), .path = shares_socket(shares, k) };
+}
+
+static int add_nic(const struct guest_config *config, const struct shares *shares, struct bus *b, unsigned int i,
+		   struct err *lacks, struct err *err)
 {
 	const struct guest_nic *nic = &config->nics.nic[i];
 	struct link_config link = { .type = nic->type,
@@ -50,19 +64,22 @@ static int add_nic(const struct guest_config *config, struct bus *b, unsigned in
 				    .bridge = nic->bridge,
 				    .path = nic->path,
 				    .forward = (const char *const *)nic->forward,
-				    .n_forwards = nic->n_forwards };
+				    .n_forwards = nic->n_forwards,
+				    .restricted = nic->restricted };
 	uint8_t mac[6];
 
 	if (!address_of(config, i, mac))
 		return err_set(err, -EINVAL, "network %u: no address", i);
+	add_services(config, shares, i, &link);
 	return vif_add(b, i, mac, &link, config->name, lacks, err);
 }
 
-int guest_add_nics(const struct guest_config *config, struct bus *b, struct err *lacks, struct err *err)
+int guest_add_nics(const struct guest_config *config, const struct shares *shares, struct bus *b, struct err *lacks,
+		   struct err *err)
 {
 	int r = 0;
 
 	for (unsigned int i = 0; r == 0 && i < config->nics.n; i++)
-		r = add_nic(config, b, i, lacks, err);
+		r = add_nic(config, shares, b, i, lacks, err);
 	return r;
 }

@@ -6,9 +6,11 @@
 #include "guest/config.h"
 
 struct bus;
+struct shares;
 
 /* @config was checked. *lacks: what they go without, see link_new(). */
-int guest_add_nics(const struct guest_config *config, struct bus *b, struct err *lacks, struct err *err);
+int guest_add_nics(const struct guest_config *config, const struct shares *shares, struct bus *b, struct err *lacks,
+		   struct err *err);
 
 /*
  * Where no address was given: Xen's prefix, and bytes that are the same for device @index of the same uuid. Who

@@ -60,7 +60,8 @@ enum image_record_type {
 	IMAGE_REC_CRYPT = 13,	   /* struct image_crypt_entry; the first record */
 	IMAGE_REC_MAC = 14,	   /* of the header and all records before it; the last but END */
 	IMAGE_REC_IOAPIC = 15,	   /* there if the guest has one */
-	IMAGE_REC_LAST = IMAGE_REC_IOAPIC,
+	IMAGE_REC_SHARE = 16,	   /* one per shared folder: instance */
+	IMAGE_REC_LAST = IMAGE_REC_SHARE,
 };
 
 struct image_record {

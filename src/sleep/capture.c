@@ -113,6 +113,19 @@ static int capture_xen(struct sleep_op *op, struct err *err)
 	return r ?: put_record(op, IMAGE_REC_XENSTORE, 0, store.buf, store.len, err);
 }
 
+static int capture_shares(struct sleep_op *op, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < guest_config(op->guest)->shares.n; i++) {
+		_cleanup_bytes_ struct bytes_writer w = { 0 };
+
+		r = guest_save_share(op->guest, i, &w, err);
+		r = r ?: put_record(op, IMAGE_REC_SHARE, (uint32_t)i, w.buf, w.len, err);
+	}
+	return r;
+}
+
 int sleep_capture_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -126,6 +139,7 @@ int sleep_capture_enter(struct pm_run *run, void *arg, struct err *err)
 	r = r ?: capture_machine(op, err);
 	r = r ?: capture_vcpus(op, err);
 	r = r ?: capture_ioapic(op, err);
+	r = r ?: capture_shares(op, err);
 	return r ?: capture_xen(op, err);
 }
 

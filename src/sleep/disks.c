@@ -46,7 +46,7 @@ int sleep_sync_disks_enter(struct pm_run *run, void *arg, struct err *err)
 		if (r == 0 && fdatasync(disk_fd(guest_disk(op->guest, i))) < 0)
 			r = err_errno(err, -errno, "write disk %s", d->disk[i].path);
 	}
-	return r;
+	return r ?: guest_sync_shares(op->guest, err);
 }
 
 static int clone_disk(const struct guest_disk *d, int fd, uint32_t tag, struct sleep_disk *note, struct err *err)
@@ -96,10 +96,11 @@ int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
 	struct sleep_op *op = arg;
 	size_t n = guest_config(op->guest)->disks.n;
 	uint32_t tag = 0;
-	int r = 0;
+	/* The last of it, too, where the image is all that is left of the guest. */
+	int r = is_copied(op) ? 0 : guest_sync_shares(op->guest, err);
 
-	if (op->args.no_disks || !n)
-		return 0;
+	if (r < 0 || op->args.no_disks || !n)
+		return r;
 	op->disk = calloc(n, sizeof(*op->disk));
 	if (!op->disk || getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
 		return err_errno(err, -ENOMEM, "disks");

@@ -49,8 +49,9 @@ struct sleep_op {
 
 	struct sleep_disk *disk; /* disks.c */
 	size_t disks;
-	struct guest_disks other_disks; /* RESTORE: paths that replace the image's */
-	json_t *disk_notes;		/* RESTORE: the image's */
+	struct guest_disks other_disks;	  /* RESTORE: paths that replace the image's */
+	json_t *disk_notes;		  /* RESTORE: the image's */
+	struct guest_shares other_shares; /* RESTORE: folders that replace the image's */
 
 	int state_fd, base_fd; /* FORK: what the clones get; -1: nothing (yet) */
 };
@@ -169,6 +170,8 @@ void sleep_disks_fini(struct sleep_op *op);
 json_t *sleep_disks_json(const struct sleep_op *op); /* for the metadata */
 /* RESTORE: op->config's disks become those that the machine is to have. */
 int sleep_disks_prepare_enter(struct pm_run *run, void *op, struct err *err);
+/* shares.c. RESTORE: op->config's folders become those that the machine is to have, and are all there. */
+int sleep_shares_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_SYNC_DISKS                                                                                               \
 	{                                                                                                              \
 		"sync-disks", sleep_sync_disks_enter, NULL                                                             \

@@ -117,6 +117,8 @@ static int image_enter(struct pm_run *run, void *arg, struct err *err)
 	op->config = (struct guest_config){ 0 };
 	op->other_disks = want.disks;
 	want.disks = (struct guest_disks){ 0 };
+	op->other_shares = want.shares;
+	want.shares = (struct guest_shares){ 0 };
 	r = open_reader(op, err);
 	r = r ?: record(op, IMAGE_REC_METADATA, 0, &meta, err);
 	r = r ?: sleep_metadata_config((const char *)meta.p, meta.left, &op->config, op, err);
@@ -246,6 +248,19 @@ static int load_ioapic(struct sleep_op *op, struct err *err)
 	return guest_load_ioapic(op->guest, &r, err) < 0 ? err_prefix(err, "%s", op->args.image) : 0;
 }
 
+static int load_shares(struct sleep_op *op, struct err *err)
+{
+	int ret = 0;
+
+	for (size_t i = 0; ret == 0 && i < op->config.shares.n; i++) {
+		struct bytes_reader r;
+
+		ret = record(op, IMAGE_REC_SHARE, (uint32_t)i, &r, err);
+		ret = ret ?: guest_load_share(op->guest, i, r.p, r.left, err);
+	}
+	return ret;
+}
+
 static int state_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -254,6 +269,7 @@ static int state_enter(struct pm_run *run, void *arg, struct err *err)
 
 	ret = ret ?: load_machine(op, err);
 	ret = ret ?: load_ioapic(op, err);
+	ret = ret ?: load_shares(op, err);
 	ret = ret ?: record(op, IMAGE_REC_XEN, 0, &r, err);
 	ret = ret ?: xen_domain_load(guest_domain(op->guest), &r, err);
 	return ret ?: guest_adopt(op->guest, err);
@@ -304,10 +320,15 @@ static int start_enter(struct pm_run *run, void *arg, struct err *err)
 }
 
 static const struct pm_phase restore_phases[] = {
-	{ "image", image_enter, image_undo }, { "disks", sleep_disks_prepare_enter, sleep_disks_undo },
-	{ "build", build_enter, build_undo }, { "check", check_enter, NULL },
-	{ "memory", memory_enter, NULL },     { "state", state_enter, NULL },
-	{ "connect", connect_enter, NULL },   { "start", start_enter, NULL, .no_return = true },
+	{ "image", image_enter, image_undo },
+	{ "disks", sleep_disks_prepare_enter, sleep_disks_undo },
+	{ "shares", sleep_shares_enter, NULL },
+	{ "build", build_enter, build_undo },
+	{ "check", check_enter, NULL },
+	{ "memory", memory_enter, NULL },
+	{ "state", state_enter, NULL },
+	{ "connect", connect_enter, NULL },
+	{ "start", start_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_restore_table = { "restore", restore_phases, ARRAY_SIZE(restore_phases) };

@@ -188,6 +188,7 @@ static void start_free(struct start *st)
 		return;
 	guest_config_fini(&st->op.config);
 	guest_disks_fini(&st->op.other_disks);
+	guest_shares_fini(&st->op.other_shares);
 	json_decref(st->op.disk_notes);
 	sleep_disks_fini(&st->op);
 	sleep_fork_fini(&st->op);

@@ -327,12 +327,53 @@ def netif():
     put('netif', 'errors', tx(1, 0, 0, 60) + tx(8, 4090, 0, 60) + tx(8, 0, 0, 5) + gso(9, 9) + b'\2\5')
 
 
+# A call of fuzz_share.c: procedure, arguments; h(0) to h(5) stand for handles
+def nfs_call(proc, args):
+    return struct.pack('<BH', proc, len(args)) + args
+
+
+def h(index):
+    return bytes([0xf5, index])
+
+
+def words(*numbers):
+    return b''.join(struct.pack('>I', n) for n in numbers)
+
+
+def text(data):
+    return words(len(data)) + data + bytes(-len(data) % 4)
+
+
+def share():
+    root, file, folder, link, pipe, below = (h(i) for i in range(6))
+    unset = words(0, 0, 0, 0, 0, 0)
+    mode = words(1, 0o644, 0, 0, 0, 0, 0)
+    put('share', 'look', nfs_call(1, root) + nfs_call(3, root + text(b'file')) + nfs_call(3, folder + text(b'..')) +
+        nfs_call(4, file + words(0x3f)) + nfs_call(5, link) + nfs_call(18, root) + nfs_call(19, root) + nfs_call(20, root))
+    put('share', 'list', nfs_call(16, root + words(0, 0, 0, 0, 4096)) + nfs_call(17, folder + words(0, 0, 0, 0, 512, 4096)))
+    put('share', 'data', nfs_call(6, file + words(0, 0, 100)) + nfs_call(7, below + words(0, 3, 5, 2) + text(b'hello')) +
+        nfs_call(21, file + words(0, 0, 0)) + nfs_call(6, pipe + words(0, 0, 1)) + nfs_call(7, link + words(0, 0, 1, 0) + text(b'x')))
+    put('share', 'make', nfs_call(8, root + text(b'new') + words(0) + mode) + nfs_call(8, root + text(b'new') + words(2, 1, 2)) +
+        nfs_call(9, folder + text(b'sub') + mode) + nfs_call(10, root + text(b's') + unset + text(b'../secret')) +
+        nfs_call(11, root + text(b'p') + words(7) + mode) + nfs_call(11, root + text(b'n') + words(4) + mode + words(1, 3)))
+    put('share', 'change', nfs_call(2, file + words(1, 0o600, 0, 0, 1, 0, 9, 1, 2, 1, 1) + words(0)) +
+        nfs_call(14, root + text(b'dir') + root + text(b'moved')) + nfs_call(7, below + words(0, 0, 1, 2) + text(b'y')) +
+        nfs_call(15, file + root + text(b'hard')) + nfs_call(15, link + root + text(b'hard2')) +
+        nfs_call(12, root + text(b'file')) + nfs_call(13, root + text(b'moved')))
+    put('share', 'outside', nfs_call(14, root + text(b'file') + root + text(b'../secret')) +
+        nfs_call(12, root + text(b'../secret')) + nfs_call(15, file + root + text(b'../hard')) +
+        nfs_call(8, root + text(b'link') + words(0) + mode) + nfs_call(2, link + words(1, 0o777, 0, 0, 1, 0, 0, 0, 0) + words(0)))
+    put('share', 'mount', nfs_call(0x81, text(b'/data')) + nfs_call(0x85, b'') + nfs_call(0x82, b'') +
+        nfs_call(0xff, words(1, 0, 2, 100003, 3, 0, 0, 0, 0, 0)) + nfs_call(0xff, words(1, 0, 2, 100227, 3, 0, 0, 0, 0, 0)))
+
+
 def main():
     hypercall()
     blkif()
     vbd()
     ioapic()
     netif()
+    share()
     xenstore()
     image()
     kernel()

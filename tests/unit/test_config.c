@@ -123,6 +123,50 @@ static void test_networks_that_cannot_be_are_refused(void **state)
 	refused(NIC("\"type\":\"user\",\"mac\":\"00-16-3e-00-00-00\""), "six bytes");
 }
 
+#define SHARES(rest) "{\"name\":\"a\",\"kernel\":\"/k\"," rest "}"
+
+static void test_shares_go_there_and_back_with_a_network_to_go_through(void **state)
+{
+	static const char shares[] = "\"shares\":[{\"tag\":\"a\",\"path\":\"/x\",\"readonly\":false},"
+				     "{\"tag\":\"b-2\",\"path\":\"/y\",\"readonly\":true}]";
+	static const char *const nics[][2] = {
+		{ "", "\"nics\":[{\"type\":\"user\",\"restricted\":true}]" },
+		{ "\"nics\":[{\"type\":\"tap\",\"tap\":\"t\"}],",
+		  "\"nics\":[{\"type\":\"tap\",\"tap\":\"t\"},{\"type\":\"user\",\"restricted\":true}]" },
+		{ "\"nics\":[{\"type\":\"user\"}],", "\"nics\":[{\"type\":\"user\"}]" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(nics); i++) {
+		_cleanup_(guest_config_fini) struct guest_config c, copy = { 0 };
+		_cleanup_free_ char *text = NULL, *json = NULL;
+
+		assert_true(asprintf(&text, "{\"name\":\"a\",\"kernel\":\"/k\",%s%s}", nics[i][0], shares) > 0);
+		accepted(text, &c);
+		assert_int_equal(guest_config_check(&c, NULL), 0); /* and once is enough */
+		assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
+		json = guest_config_to_json(&copy);
+		if (!strstr(json, shares) || !strstr(json, nics[i][1]))
+			fail_msg("%s", json);
+	}
+}
+
+static void test_shares_that_cannot_be_are_refused(void **state)
+{
+	(void)state;
+	refused(SHARES("\"shares\":1"), "shares: a list");
+	refused(SHARES("\"shares\":[{\"tag\":\"a\"}]"), "a tag and a path");
+	refused(SHARES("\"shares\":[{\"path\":\"/a\"}]"), "a tag and a path");
+	refused(SHARES("\"shares\":[{\"tag\":\"a\",\"path\":\"a\"}]"), "begin with /");
+	refused(SHARES("\"shares\":[{\"tag\":\"../a\",\"path\":\"/a\"}]"), "letters, digits");
+	refused(SHARES("\"shares\":[{\"tag\":\"a12345678901234567890123456789012\",\"path\":\"/a\"}]"), "up to 31");
+	refused(SHARES("\"shares\":[{\"tag\":\"a\",\"path\":\"/a\",\"colour\":1}]"), "unknown key");
+	refused(SHARES("\"shares\":[{\"tag\":\"a\",\"path\":\"/a\",\"readonly\":1}]"), "true or false");
+	refused(SHARES("\"shares\":[{\"tag\":\"a\",\"path\":\"/a\"},{\"tag\":\"a\",\"path\":\"/b\"}]"),
+		"two with tag a");
+	refused(NIC("\"type\":\"tap\",\"tap\":\"t\",\"restricted\":true"), "type user only");
+}
+
 static void test_addresses_are_as_stable_as_the_uuid(void **state)
 {
 	static const char one[] = "6f0d8a3a-0000-4000-8000-0123456789ab",
@@ -243,6 +287,8 @@ int main(void)
 		cmocka_unit_test(test_json_goes_there_and_back),
 		cmocka_unit_test(test_networks_go_there_and_back),
 		cmocka_unit_test(test_networks_that_cannot_be_are_refused),
+		cmocka_unit_test(test_shares_go_there_and_back_with_a_network_to_go_through),
+		cmocka_unit_test(test_shares_that_cannot_be_are_refused),
 		cmocka_unit_test(test_addresses_are_as_stable_as_the_uuid),
 		cmocka_unit_test(test_names_that_are_no_names_are_refused),
 		cmocka_unit_test(test_what_cannot_be_is_refused_by_key),

@@ -15,6 +15,7 @@
 #include <cmocka.h>
 
 #include "base/util.h"
+#include "base/sandbox.h"
 #include "bootdisk/confine.h"
 
 static char byte;
@@ -157,7 +158,7 @@ int main(void)
 		cmocka_unit_test(test_all_else_ends_it),
 	};
 
-	if (!confine_is_possible())
+	if (!sandbox_is_possible())
 		return 77;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

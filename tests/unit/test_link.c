@@ -203,24 +203,128 @@ static void test_an_end_that_a_dead_process_left_is_taken(void **state)
 }
 
 /* 10.0.2.15 asks who has 10.0.2.2. */
-static void test_the_user_network_answers(void **state)
+static void ask_who_it_is(struct link *l)
 {
 	uint8_t arp[60] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0,  0, 0, 0,	 1, 8, 6, 0, 1, 8, 0,  6, 4, 0,
 			    1,	  2,	0,    0,    0,	  0,	1, 10, 0, 2, 15, 0, 0, 0, 0, 0, 0, 10, 0, 2, 2 };
+	struct packet p = { .data = arp, .len = sizeof(arp) };
+
+	l->ops->send(l, &p);
+	turn(l);
+}
+
+static void test_the_user_network_answers(void **state)
+{
 	struct heard h = { 0 };
 	struct link_config c = { .type = LINK_USER };
 	struct link *l = make(&c, &h, 0);
-	struct packet p = { .data = arp, .len = sizeof(arp) };
 
 	(void)state;
 	l->ops->freeze(l, true);
 	l->ops->freeze(l, false);
-	l->ops->send(l, &p);
-	turn(l);
+	ask_who_it_is(l);
 	assert_true(h.n >= 1);
 	assert_int_equal(h.data[21], 2); /* a reply */
 	assert_memory_equal(h.data + 28, ((uint8_t[]){ 10, 0, 2, 2 }), 4);
 	link_free(l);
+}
+
+static const uint8_t tcp4[] = {
+	0x52, 0x55, 10,	  0,	2, 2, 2, 0, 0,	0, 0, 1, 8,  0,			    /* Ethernet */
+	0x45, 0,    0,	  40,	0, 0, 0, 0, 64, 6, 0, 0, 10, 0, 2, 15, 10, 0, 2, 0, /* IPv4 */
+	0x30, 0x39, 0,	  0,	0, 0, 0, 1, 0,	0, 0, 0,			    /* TCP */
+	0x50, 0,    0xff, 0xff, 0, 0, 0, 0,
+};
+
+/* From 10.0.2.15 to @port of 10.0.2.@host. @answers: what it has heard. */
+static void send_tcp(struct link *l, uint8_t host, uint16_t port, uint8_t flags, const struct heard *answers)
+{
+	uint16_t sum = (uint16_t) ~(0x9d3d + host);
+	uint8_t b[sizeof(tcp4)];
+	struct packet p = { .data = b, .len = sizeof(b), .csum_blank = true };
+
+	memcpy(b, tcp4, sizeof(b));
+	b[24] = (uint8_t)(sum >> 8);
+	b[25] = (uint8_t)sum;
+	b[33] = host;
+	b[36] = (uint8_t)(port >> 8);
+	b[37] = (uint8_t)port;
+	b[47] = flags;
+	if (flags == 0x10) { /* one more than the number in the answer */
+		uint32_t number;
+
+		b[41] = 2;
+		memcpy(&number, answers->data + 38, 4);
+		number = htonl(ntohl(number) + 1);
+		memcpy(b + 42, &number, 4);
+	}
+	assert_true(packet_prepare(&p));
+	l->ops->send(l, &p);
+	turn(l);
+}
+
+static void try_to_connect(struct link *l, struct heard *h, uint8_t host, uint16_t port)
+{
+	send_tcp(l, host, port, 0x02, NULL);
+	turn(l);
+	if (h->data[47] == 0x12)
+		send_tcp(l, host, port, 0x10, h);
+	memset(h->data, 0, sizeof(h->data));
+}
+
+static int listen_at(struct sockaddr *a, socklen_t len)
+{
+	int fd = socket(a->sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+
+	assert_int_equal(bind(fd, a, len), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+static bool somebody_came(int fd)
+{
+	int c = accept(fd, NULL, NULL);
+
+	if (c >= 0)
+		close(c);
+	return c >= 0;
+}
+
+static void test_a_restricted_network_leads_to_its_services_alone(void **state)
+{
+	struct sockaddr_in host = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_un service = { .sun_family = AF_UNIX };
+	char folder[] = "/tmp/nidra-test-XXXXXX";
+	struct heard h = { 0 };
+	struct link_config c = { .type = LINK_USER, .n_services = 1, .service = { { .port = 2049 } } };
+	socklen_t len = sizeof(host);
+	int host_fd, service_fd;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(service.sun_path, sizeof(service.sun_path), "%s/socket", folder);
+	c.service[0].path = service.sun_path;
+	service_fd = listen_at((struct sockaddr *)&service, sizeof(service));
+	host_fd = listen_at((struct sockaddr *)&host, sizeof(host));
+	assert_int_equal(getsockname(host_fd, (struct sockaddr *)&host, &len), 0);
+	for (int restricted = 0; restricted < 2; restricted++) {
+		struct link *l;
+
+		c.restricted = restricted;
+		l = make(&c, &h, 0);
+		ask_who_it_is(l);
+		try_to_connect(l, &h, 4, 2049);
+		assert_true(somebody_came(service_fd));
+		try_to_connect(l, &h, 4, 2050);
+		assert_false(somebody_came(service_fd));
+		try_to_connect(l, &h, 2, ntohs(host.sin_port));
+		assert_int_equal(somebody_came(host_fd), !restricted);
+		link_free(l);
+	}
+	close(service_fd);
+	close(host_fd);
+	unlink(service.sun_path);
+	rmdir(folder);
 }
 
 static void test_a_port_in_use_is_gone_without(void **state)
@@ -285,6 +389,7 @@ int main(void)
 		cmocka_unit_test(test_two_ends_of_a_cable),
 		cmocka_unit_test(test_an_end_that_a_dead_process_left_is_taken),
 		cmocka_unit_test(test_the_user_network_answers),
+		cmocka_unit_test(test_a_restricted_network_leads_to_its_services_alone),
 		cmocka_unit_test(test_a_port_in_use_is_gone_without),
 		cmocka_unit_test(test_forwards),
 	};

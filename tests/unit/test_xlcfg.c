@@ -150,6 +150,7 @@ static void test_networks_are_read_as_xl_reads_them(void **state)
 		{ "", "[{\"bridge\":\"xenbr0\",\"type\":\"tap\"}]" },
 		{ "tap=tap3", "[{\"tap\":\"tap3\",\"type\":\"tap\"}]" },
 		{ "user", "[{\"type\":\"user\"}]" },
+		{ "user,restricted", "[{\"restricted\":true,\"type\":\"user\"}]" },
 		{ "type=user, forward=2222:22, forward=udp:53:53",
 		  "[{\"forwards\":[\"2222:22\",\"udp:53:53\"],\"type\":\"user\"}]" },
 		{ "link=/nonexistent/x", "[{\"path\":\"/nonexistent/x\",\"type\":\"link\"}]" },
@@ -171,6 +172,31 @@ static void test_networks_are_read_as_xl_reads_them(void **state)
 	refused("vif = [ 'other' ]", -EINVAL, "unknown word");
 	refused("vif = [ 'colour=red' ]", -EINVAL, "unknown key");
 	refused("vif = [ 'user,tap=x' ]", -EINVAL, "both user and tap");
+}
+
+static void test_shares_are_folders_with_a_tag(void **state)
+{
+	static const struct {
+		const char *spec, *json;
+	} good[] = {
+		{ "/nonexistent:a", "{\"path\":\"/nonexistent\",\"readonly\":false,\"tag\":\"a\"}" },
+		{ "/nonexistent/b:c:tag,ro", "{\"path\":\"/nonexistent/b:c\",\"readonly\":true,\"tag\":\"tag\"}" },
+		{ "/nonexistent/d,e:t, rw", "{\"path\":\"/nonexistent/d,e\",\"readonly\":false,\"tag\":\"t\"}" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		_cleanup_free_ char *ignored = NULL, *got = NULL;
+		char text[200], want[200];
+
+		snprintf(text, sizeof(text), "share = [ '%s' ]", good[i].spec);
+		snprintf(want, sizeof(want), "{\"shares\":[%s]}", good[i].json);
+		got = parse(text, &ignored);
+		assert_string_equal(got, want);
+	}
+	refused("share = [ '/a' ]", -EINVAL, "FOLDER:TAG is wanted");
+	refused("share = [ ':a' ]", -EINVAL, "FOLDER:TAG is wanted");
+	refused("share = [ '/a:b,rx' ]", -EINVAL, "ro or rw");
 }
 
 static void test_published_ports_are_of_the_user_network(void **state)
@@ -309,6 +335,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_not_used_is_named),
 		cmocka_unit_test(test_disks_are_read_as_xl_reads_them),
 		cmocka_unit_test(test_networks_are_read_as_xl_reads_them),
+		cmocka_unit_test(test_shares_are_folders_with_a_tag),
 		cmocka_unit_test(test_published_ports_are_of_the_user_network),
 		cmocka_unit_test(test_paths_become_absolute),
 		cmocka_unit_test(test_only_pvh_is_possible),
