@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "device/vif.h"
 #include "guest/nics.h"
 #include "guest/shares.h"
 
@@ -130,12 +131,17 @@ static json_t *json_of_nics(struct guest *g)
 
 	for (unsigned int i = 0; i < c->nics.n; i++) {
 		const struct guest_nic *n = &c->nics.nic[i];
-		char mac[GUEST_MAC_TEXT];
+		char mac[GUEST_MAC_TEXT] = "";
+		struct vif_stats s;
 
-		if (guest_nic_address(c, i, mac) == 0)
-			json_array_append_new(list, json_pack("{s:s, s:s, s:s*, s:s*, s:s*}", "type",
-							      link_type_name(n->type), "mac", mac, "tap", n->tap,
-							      "bridge", n->bridge, "path", n->path));
+		guest_nic_address(c, i, mac);
+		guest_get_nic_stats(g, i, &s);
+		json_array_append_new(
+			list, json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b, s:I, s:I, s:I, s:I, s:I}", "type",
+					link_type_name(n->type), "mac", mac, "tap", n->tap, "bridge", n->bridge, "path",
+					n->path, "connected", s.connected, "rx_packets", (json_int_t)s.rx_packets,
+					"rx_bytes", (json_int_t)s.rx_bytes, "rx_dropped", (json_int_t)s.rx_dropped,
+					"tx_packets", (json_int_t)s.tx_packets, "tx_bytes", (json_int_t)s.tx_bytes));
 	}
 	return list;
 }

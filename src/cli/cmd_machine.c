@@ -127,8 +127,12 @@ static void print_nics(json_t *list)
 		const char *where = json_string_value(
 			json_object_get(n, "bridge") ?: json_object_get(n, "tap") ?: json_object_get(n, "path"));
 
-		printf("nic %-12zu %s%s%s, %s\n", i, type ?: "?", where ? " " : "", where ?: "",
-		       json_string_value(json_object_get(n, "mac")) ?: "?");
+		printf("nic %-12zu %s%s%s, %s%s; %.1f MiB in, %.1f MiB out, %" PRId64 " dropped\n", i, type ?: "?",
+		       where ? " " : "", where ?: "", json_string_value(json_object_get(n, "mac")) ?: "?",
+		       json_is_true(json_object_get(n, "connected")) ? "" : ", no driver yet",
+		       (double)json_integer_value(json_object_get(n, "rx_bytes")) / (1 << 20),
+		       (double)json_integer_value(json_object_get(n, "tx_bytes")) / (1 << 20),
+		       (int64_t)json_integer_value(json_object_get(n, "rx_dropped")));
 	}
 }
 

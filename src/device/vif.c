@@ -30,6 +30,10 @@ struct queued {
 	uint8_t data[];
 };
 
+struct counters {
+	_Atomic uint64_t rx_packets, rx_bytes, rx_dropped, tx_packets, tx_bytes;
+};
+
 struct vif {
 	char name[32];
 	uint8_t mac[PACKET_MAC_BYTES];
@@ -38,9 +42,11 @@ struct vif {
 	pthread_t thread;
 	bool started;
 	atomic_uint callers; /* who wants the lock */
+	atomic_bool connected;
+	struct counters counters;
 
 	pthread_mutex_t lock; /* what follows; the thread holds it unless it waits */
-	bool stop, connected, frozen, broken;
+	bool stop, frozen, broken;
 	bool woke; /* and its network may not know where it is now */
 	uint64_t frozen_at_ns;
 	struct log_limit log;
@@ -55,6 +61,12 @@ struct vif {
 	unsigned int queue_head, n_queued;
 	struct link_poll poll; /* the thread's */
 };
+
+static void count_rx(struct vif *v, const struct packet *p)
+{
+	v->counters.rx_packets++;
+	v->counters.rx_bytes += p->len;
+}
 
 static void wake(struct vif *v)
 {
@@ -118,6 +130,7 @@ static void enqueue(struct vif *v, const struct packet *p)
 	struct queued *q = v->n_queued < QUEUE_MAX ? malloc(sizeof(*q) + p->len) : NULL;
 
 	if (!q) {
+		v->counters.rx_dropped++;
 		trace(vif, "device=%s lost=%zu", v->name, p->len);
 		return;
 	}
@@ -133,9 +146,11 @@ static bool on_deliver(void *arg, struct packet *p)
 	struct vif *v = arg;
 	int r = v->n_queued ? -EAGAIN : netif_rx_put(&v->rx, &v->grants, p);
 
-	if (r == -EAGAIN)
+	if (r == 0)
+		count_rx(v, p);
+	else if (r == -EAGAIN)
 		enqueue(v, p);
-	else if (r < 0 && !v->broken)
+	else if (!v->broken)
 		complain(v, "ring of packets to receive makes no sense");
 	return !v->broken && v->n_queued < QUEUE_SOFT;
 }
@@ -151,6 +166,7 @@ static void flush_queue(struct vif *v)
 			complain(v, "ring of packets to receive makes no sense");
 			return;
 		}
+		count_rx(v, &v->queue[v->queue_head]->packet);
 		free(take_ptr(v->queue[v->queue_head]));
 		v->queue_head = (v->queue_head + 1) % QUEUE_MAX;
 		v->n_queued--;
@@ -188,6 +204,8 @@ static bool serve_rings(struct vif *v)
 		r = v->broken ? 0 : netif_tx_next(&v->tx, &v->grants, &p);
 		if (r <= 0)
 			break;
+		v->counters.tx_packets++;
+		v->counters.tx_bytes += p.len;
 		v->link->ops->send(v->link, &p);
 	}
 	if (r < 0)
@@ -478,7 +496,7 @@ static int start_thread(struct vif *v, struct err *err)
 }
 
 int vif_add(struct bus *b, unsigned int id, const uint8_t mac[PACKET_MAC_BYTES], const struct link_config *config,
-	    const char *machine, struct err *lacks, struct err *err)
+	    const char *machine, struct err *lacks, struct vif **ret, struct err *err)
 {
 	_cleanup_(vif_freep) struct vif *v = calloc(1, sizeof(*v));
 	char name[32];
@@ -500,5 +518,16 @@ int vif_add(struct bus *b, unsigned int id, const uint8_t mac[PACKET_MAC_BYTES],
 	if (r < 0)
 		return err_prefix(err, "network %u", id);
 	snprintf(name, sizeof(name), "%s", v->name);
+	*ret = v;
 	return bus_add(b, &vif_class, take_ptr(v), id, name, err);
+}
+
+void vif_get_stats(const struct vif *v, struct vif_stats *ret)
+{
+	*ret = (struct vif_stats){ .connected = v->connected,
+				   .rx_packets = v->counters.rx_packets,
+				   .rx_bytes = v->counters.rx_bytes,
+				   .rx_dropped = v->counters.rx_dropped,
+				   .tx_packets = v->counters.tx_packets,
+				   .tx_bytes = v->counters.tx_bytes };
 }

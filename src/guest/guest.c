@@ -21,6 +21,7 @@
 #include "kvm/machine.h"
 #include "pm/chain.h"
 #include "device/vbd.h"
+#include "device/vif.h"
 #include "guest/nics.h"
 #include "guest/shares.h"
 #include "xen/backend.h"
@@ -39,6 +40,7 @@ struct guest {
 	struct bus *bus;
 	struct disk *disk[GUEST_DISKS_MAX]; /* the bus's, as */
 	struct vbd *vbd[GUEST_DISKS_MAX];
+	struct vif *vif[GUEST_NICS_MAX];
 	struct shares *shares; /* NULL: none */
 	struct ioapic *ioapic; /* NULL: its ACPI tables have none (it is older than that) */
 	uint64_t generation;   /* gpa of its bytes, and the pin that says that they are new; with the I/O APIC */
@@ -372,7 +374,7 @@ static int add_devices(struct guest *g, struct err *err)
 	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
 		r = add_disk(g, i, err);
 	r = r ?: shares_new(&g->config, &g->shares, err);
-	return r ?: guest_add_nics(&g->config, g->shares, g->bus, &g->lacks, err);
+	return r ?: guest_add_nics(&g->config, g->shares, g->bus, &g->lacks, g->vif, err);
 }
 
 int guest_new(const struct guest_config *config, const struct guest_observer *observer, const int *base_fd,
@@ -631,6 +633,11 @@ struct disk *guest_disk(struct guest *g, size_t i)
 void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret)
 {
 	vbd_get_stats(g->vbd[i], ret);
+}
+
+void guest_get_nic_stats(const struct guest *g, size_t i, struct vif_stats *ret)
+{
+	vif_get_stats(g->vif[i], ret);
 }
 
 int guest_resize_disk(struct guest *g, const char *vdev, uint64_t bytes, struct err *err)

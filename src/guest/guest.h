@@ -24,6 +24,7 @@ struct console;
 struct image_pager;
 struct image_reader;
 struct image_region;
+struct vif_stats;
 
 enum guest_state {
 	GUEST_BUILT, /* exists, no instruction executed yet */
@@ -144,7 +145,8 @@ int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);
 void guest_devices_go(struct guest *g);
 /* Number @i of its configuration. The bus's. */
 struct disk *guest_disk(struct guest *g, size_t i);
-void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret); /* any thread */
+void guest_get_nic_stats(const struct guest *g, size_t i, struct vif_stats *ret); /* any thread */
+void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret);	  /* any thread */
 /* See vbd_resize(). */
 int guest_resize_disk(struct guest *g, const char *vdev, uint64_t bytes, struct err *err);
 /*

@@ -56,7 +56,7 @@ static void add_services(const struct guest_config *config, const struct shares 
 }
 
 static int add_nic(const struct guest_config *config, const struct shares *shares, struct bus *b, unsigned int i,
-		   struct err *lacks, struct err *err)
+		   struct err *lacks, struct vif **ret, struct err *err)
 {
 	const struct guest_nic *nic = &config->nics.nic[i];
 	struct link_config link = { .type = nic->type,
@@ -71,15 +71,15 @@ static int add_nic(const struct guest_config *config, const struct shares *share
 	if (!address_of(config, i, mac))
 		return err_set(err, -EINVAL, "network %u: no address", i);
 	add_services(config, shares, i, &link);
-	return vif_add(b, i, mac, &link, config->name, lacks, err);
+	return vif_add(b, i, mac, &link, config->name, lacks, ret, err);
 }
 
 int guest_add_nics(const struct guest_config *config, const struct shares *shares, struct bus *b, struct err *lacks,
-		   struct err *err)
+		   struct vif *ret[GUEST_NICS_MAX], struct err *err)
 {
 	int r = 0;
 
 	for (unsigned int i = 0; r == 0 && i < config->nics.n; i++)
-		r = add_nic(config, shares, b, i, lacks, err);
+		r = add_nic(config, shares, b, i, lacks, &ret[i], err);
 	return r;
 }

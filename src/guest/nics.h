@@ -6,11 +6,12 @@
 #include "guest/config.h"
 
 struct bus;
+struct vif;
 struct shares;
 
-/* @config was checked. *lacks: what they go without, see link_new(). */
+/* @config was checked. *lacks: what they go without, see link_new(). @ret: one for each, the bus's. */
 int guest_add_nics(const struct guest_config *config, const struct shares *shares, struct bus *b, struct err *lacks,
-		   struct err *err);
+		   struct vif *ret[GUEST_NICS_MAX], struct err *err);
 
 /*
  * Where no address was given: Xen's prefix, and bytes that are the same for device @index of the same uuid. Who

@@ -37,6 +37,7 @@ static const uint8_t mac[] = { 0x00, 0x16, 0x3e, 1, 2, 3 };
 
 static struct frontend f;
 static struct bus *bus;
+static struct vif *vif;
 static struct link *other;
 static char folder[32], path[64];
 static struct netif_tx_sring *tx;
@@ -83,7 +84,7 @@ static void add_vif(void)
 	struct err lacks = { 0 };
 
 	assert_int_equal(bus_new(f.d, &bus, NULL), 0);
-	assert_int_equal(vif_add(bus, 0, mac, &c, "test", &lacks, NULL), 0);
+	assert_int_equal(vif_add(bus, 0, mac, &c, "test", &lacks, &vif, NULL), 0);
 	assert_int_equal(lacks.code, 0);
 }
 
@@ -274,6 +275,34 @@ static void test_packets_go_out_and_come_in(void **state)
 	assert_int_equal(((uint8_t *)frontend_page(&f, DATA_GFN + 2))[199], 0x77);
 }
 
+static void test_packets_are_counted(void **state)
+{
+	struct vif_stats s;
+
+	(void)state;
+	vif_get_stats(vif, &s);
+	assert_false(s.connected);
+	connect_front();
+	send_packet(1, 100, true);
+	WAIT(has_heard(1));
+	for (int i = 0; i < 2; i++)
+		send_from_outside(0x77, 200);
+	give_page(2);
+	WAIT(rx_answered(1));
+	vif_get_stats(vif, &s);
+	assert_true(s.connected);
+	assert_int_equal(s.tx_packets, 1);
+	assert_int_equal(s.tx_bytes, 100);
+	assert_int_equal(s.rx_packets, 1); /* the other one waits */
+	assert_int_equal(s.rx_bytes, 200);
+	give_page(3);
+	WAIT(rx_answered(2));
+	vif_get_stats(vif, &s);
+	assert_int_equal(s.rx_packets, 2);
+	assert_int_equal(s.rx_bytes, 400);
+	assert_int_equal(s.rx_dropped, 0);
+}
+
 static void test_packets_wait_for_buffers_in_their_order(void **state)
 {
 	(void)state;
@@ -437,6 +466,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		t(the_guest_finds_what_there_is),
 		t(packets_go_out_and_come_in),
+		t(packets_are_counted),
 		t(packets_wait_for_buffers_in_their_order),
 		t(at_rest_nothing_is_taken_and_go_needs_no_event),
 		t(rings_in_use_go_on_in_a_new_process),
