@@ -73,8 +73,8 @@ static void print_all(json_t *now, json_t *before, double seconds)
 
 	if (isatty(1))
 		fputs("\033[H\033[J", stdout);
-	printf("%-24s %-10s %5s %6s %8s %8s %8s %8s %7s %8s %8s\n", "NAME", "STATE", "VCPUS", "CPU%", "MEM", "OWN",
-	       "RD/s", "WR MiB/s", "DISK/s", "RX MiB/s", "TX MiB/s");
+	printf("%-24s %-10s %5s %6s %8s %8s %8s %8s %7s %8s %8s\n", "NAME", "STATE", "VCPUS", "CPU%", "MEM(MiB)",
+	       "OWN(MiB)", "RD MiB/s", "WR MiB/s", "DISK/s", "RX MiB/s", "TX MiB/s");
 	json_array_foreach (now, i, m)
 		print_row(m, find(before, m), seconds);
 	fflush(stdout);
