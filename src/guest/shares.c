@@ -22,11 +22,12 @@
 #include "share/control.h"
 
 #define PROGRAM	    "nidra-share"
-#define FIRST_PORT  2049 /* and one more for each */
-#define BACKLOG	    128
-#define START_MS    10000
+#define FIRST_PORT  2049  /* and one more for each */
+#define BACKLOG	    4096  /* more than the monitor can have sockets, so connecting never waits */
+#define START_MS    30000 /* emulated hosts are slow */
+#define AGAIN_MS    1000
 #define STATE_MAX   (1u << 20)
-#define RESTARTS    5 /* within a minute; then something is wrong with it */
+#define RESTARTS    5 /* within a minute; then it has to wait */
 #define RESTARTS_NS (60 * NSEC_PER_SEC)
 
 struct share_process {
@@ -40,6 +41,7 @@ struct share_process {
 	uint8_t asked; /* at this one of several times */
 	unsigned int restarts;
 	uint64_t since_ns;
+	struct log_limit log;
 };
 
 struct shares {
@@ -102,7 +104,9 @@ int shares_new(const struct guest_config *config, struct shares **ret, struct er
 	pthread_mutex_init(&s->lock, NULL);
 	s->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	for (size_t i = 0; i < GUEST_SHARES_MAX; i++)
-		s->process[i] = (struct share_process){ NULL, -1, -1, -1, -1, "", -1, -1, false, 0, 0, 0 };
+		s->process[i] = (struct share_process){
+			.folder_fd = -1, .listen_fd = -1, .path_fd = -1, .state_fd = -1, .control_fd = -1, .pidfd = -1
+		};
 	s->n = config->shares.n;
 	for (size_t i = 0; r == 0 && i < s->n; i++)
 		r = make_process(&s->process[i], &config->shares.share[i], err);
@@ -208,9 +212,17 @@ static int hear_start(struct share_process *p, struct err *err)
 		       n > 3 ? line + 3 : PROGRAM " does not start");
 }
 
+/* In the order of share/confine.h. */
+static int run_program(struct share_process *p, int root_fd, int control_fd, struct err *err)
+{
+	const char *const argv[] = { PROGRAM, p->config->tag, p->config->readonly ? "ro" : "rw", NULL };
+	const int fd[] = { -1, -1, -1, p->listen_fd, root_fd, control_fd, p->state_fd };
+
+	return child_start(argv, fd, ARRAY_SIZE(fd), &p->pidfd, err);
+}
+
 static int start_process(struct share_process *p, struct err *err)
 {
-	const char *argv[] = { PROGRAM, p->config->tag, p->config->readonly ? "ro" : "rw", NULL };
 	_cleanup_close_ int theirs = -1, root = -1;
 	int pair[2], r;
 
@@ -221,48 +233,65 @@ static int start_process(struct share_process *p, struct err *err)
 	root = openat(p->folder_fd, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return err_errno(err, -errno, "share %s: folder %s", p->config->tag, p->config->path);
-	{
-		const int fd[] = { -1, -1, STDERR_FILENO, p->listen_fd, root, theirs, p->state_fd };
-
-		r = child_start(argv, fd, ARRAY_SIZE(fd), &p->pidfd, err);
-	}
-	close_fdp(&theirs);
+	r = run_program(p, root, theirs, err);
+	close_fdp(&theirs); /* so that its end shows at ours */
 	r = r ?: hear_start(p, err);
 	if (r < 0)
 		end_process(p);
 	return r;
 }
 
-/* It ended, and nobody wanted that. */
-static void restart(struct share_process *p)
+static bool may_restart(struct share_process *p)
 {
 	uint64_t now = clock_monotonic_ns();
-	struct err err = { 0 };
 
-	end_process(p);
 	if (now - p->since_ns > RESTARTS_NS) {
 		p->since_ns = now;
 		p->restarts = 0;
 	}
-	if (p->restarts++ == RESTARTS) {
-		log_error("share %s: " PROGRAM " ends again and again; the guest's accesses wait until it is woken "
-			  "from an image",
-			  p->config->tag);
+	return p->restarts++ < RESTARTS;
+}
+
+/* It ended, and nobody wanted that; or it did not start then. */
+static void restart(struct share_process *p)
+{
+	struct err err = { 0 };
+
+	end_process(p);
+	if (!may_restart(p))
 		return;
-	}
-	log_warn("share %s: " PROGRAM " ended, and is started again", p->config->tag);
-	if (start_process(p, &err) < 0)
+	if (log_allowed(&p->log))
+		log_warn("share %s: " PROGRAM " ended, and is started again", p->config->tag);
+	if (start_process(p, &err) < 0 && log_allowed(&p->log))
 		log_error("%s", err.msg);
 }
 
-static void restart_ended(struct shares *s)
+static bool has_ended(const struct share_process *p)
 {
-	for (size_t i = 0; i < s->n; i++) {
-		struct pollfd p = { .fd = s->process[i].control_fd };
+	struct pollfd at = { .fd = p->control_fd };
 
-		if (p.fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & (POLLHUP | POLLERR))
+	return at.fd < 0 || (poll(&at, 1, 0) > 0 && at.revents & (POLLHUP | POLLERR));
+}
+
+/* True: one could not be, and is to be tried again. */
+static bool restart_ended(struct shares *s)
+{
+	bool again = false;
+
+	for (size_t i = 0; i < s->n; i++) {
+		if (has_ended(&s->process[i]))
 			restart(&s->process[i]);
+		again |= s->process[i].control_fd < 0;
 	}
+	return again;
+}
+
+/* What is waited for; @p[0] is the event. */
+static void fill_poll(struct shares *s, struct pollfd *p)
+{
+	p[0] = (struct pollfd){ .fd = s->event_fd, .events = POLLIN };
+	for (size_t i = 0; i < s->n; i++)
+		p[1 + i] = (struct pollfd){ .fd = s->quiet ? -1 : s->process[i].control_fd };
 }
 
 static void *watch(void *arg)
@@ -270,23 +299,20 @@ static void *watch(void *arg)
 	struct shares *s = arg;
 	struct pollfd p[1 + GUEST_SHARES_MAX];
 	eventfd_t count;
+	bool again;
 
 	pthread_setname_np(pthread_self(), "shares");
-	for (;;) {
-		pthread_mutex_lock(&s->lock);
-		if (!s->stop && !s->quiet)
-			restart_ended(s);
-		p[0] = (struct pollfd){ .fd = s->event_fd, .events = POLLIN };
-		for (size_t i = 0; i < s->n; i++)
-			p[1 + i] = (struct pollfd){ .fd = s->quiet ? -1 : s->process[i].control_fd };
-		if (s->stop) {
-			pthread_mutex_unlock(&s->lock);
-			return NULL;
-		}
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop) {
+		again = !s->quiet && restart_ended(s);
+		fill_poll(s, p);
 		pthread_mutex_unlock(&s->lock);
-		poll(p, 1 + s->n, -1);
+		poll(p, 1 + s->n, again ? AGAIN_MS : -1);
 		eventfd_read(s->event_fd, &count);
+		pthread_mutex_lock(&s->lock);
 	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
 }
 
 int shares_start(struct shares *s, struct err *err)
@@ -338,7 +364,9 @@ int shares_quiet(struct shares *s, uint64_t deadline_ns, struct err *err)
 
 	if (!s)
 		return 0;
-	SCOPED_LOCK(&s->lock);
+	/* One may be starting. */
+	if (!thread_lock_until(&s->lock, deadline_ns))
+		return err_set(err, -ETIMEDOUT, "a server of shared folders does not start");
 	for (size_t i = 0; !s->quiet && i < s->n; i++) {
 		s->process[i].asked++;
 		tell(&s->process[i], SHARE_QUIET);
@@ -346,6 +374,7 @@ int shares_quiet(struct shares *s, uint64_t deadline_ns, struct err *err)
 	s->quiet = true;
 	for (size_t i = 0; r == 0 && i < s->n; i++)
 		r = wait_quiet(&s->process[i], deadline_ns, err);
+	pthread_mutex_unlock(&s->lock);
 	return r;
 }
 
