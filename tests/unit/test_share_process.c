@@ -21,10 +21,7 @@
 
 #include "scratch.h"
 #include "share/control.h"
-#include "share/xdr.h"
-
-#define LAST	0x80000000u
-#define WAIT_MS 10000
+#include "share_client.h"
 
 struct fixture {
 	char top[64];
@@ -92,37 +89,18 @@ static int tear_down(void **state)
 
 static int connect_to(struct fixture *f)
 {
-	struct timeval limit = { .tv_sec = WAIT_MS / 1000 };
-	int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
-	assert_int_equal(connect(fd, (struct sockaddr *)&f->address, sizeof(f->address)), 0);
-	return fd;
-}
-
-/* "Nothing", of the NFS program. */
-static void make_call(struct fixture *f, uint32_t xid)
-{
-	f->message.len = 0;
-	xdr_put_u32(&f->message, xid);
-	xdr_put_u32(&f->message, 0);
-	xdr_put_u32(&f->message, 2);
-	xdr_put_u32(&f->message, 100003);
-	xdr_put_u32(&f->message, 3);
-	xdr_put_u32(&f->message, 0);
-	xdr_put_u64(&f->message, 0);
-	xdr_put_u64(&f->message, 0);
+	return client_connect(f->address.sun_path);
 }
 
 /* In pieces of @piece bytes. */
 static void send_call(struct fixture *f, int fd, uint32_t xid, size_t piece)
 {
-	make_call(f, xid);
-	for (size_t at = 0; at < f->message.len; at += piece) {
+	client_make_null(&f->message, xid);
+	for (size_t at = CLIENT_MARK; at < f->message.len; at += piece) {
 		size_t n = f->message.len - at < piece ? f->message.len - at : piece;
 		struct bytes_writer w = { 0 };
 
-		xdr_put_u32(&w, (uint32_t)n | (at + n == f->message.len ? LAST : 0));
+		xdr_put_u32(&w, (uint32_t)n | (at + n == f->message.len ? CLIENT_LAST : 0));
 		bytes_put(&w, f->message.buf + at, n);
 		assert_int_equal(send(fd, w.buf, w.len, MSG_NOSIGNAL), w.len);
 		bytes_writer_fini(&w);
@@ -131,12 +109,7 @@ static void send_call(struct fixture *f, int fd, uint32_t xid, size_t piece)
 
 static void get_answer(int fd, uint32_t xid)
 {
-	uint8_t b[28] = { 0 };
-	struct bytes_reader r = bytes_reader(b, sizeof(b));
-
-	assert_int_equal(recv(fd, b, sizeof(b), MSG_WAITALL), sizeof(b));
-	assert_int_equal(xdr_get_u32(&r), LAST | 24);
-	assert_int_equal(xdr_get_u32(&r), xid);
+	assert_true(client_is_answered(fd, xid));
 }
 
 static bool is_closed(int fd)
@@ -195,14 +168,11 @@ static void test_too_many_connections_are_closed(void **state)
 
 	for (size_t i = 0; i < 48; i++) {
 		fd[i] = connect_to(f);
-		make_call(f, 1);
-		send(fd[i], "\x80\0\0\x28", 4, MSG_NOSIGNAL);
+		client_make_null(&f->message, 1);
 		send(fd[i], f->message.buf, f->message.len, MSG_NOSIGNAL);
 	}
 	for (size_t i = 0; i < 48; i++) {
-		char b[28];
-
-		answered += recv(fd[i], b, sizeof(b), MSG_WAITALL) == sizeof(b);
+		answered += client_is_answered(fd[i], 1);
 	}
 	for (size_t i = 0; i < 48; i++)
 		close(fd[i]);
