@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "device/vif.h"
 #include "guest/nics.h"
 #include "guest/shares.h"
 

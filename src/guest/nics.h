@@ -3,10 +3,10 @@
 #ifndef NIDRA_GUEST_NICS_H
 #define NIDRA_GUEST_NICS_H
 
+#include "device/vif.h"
 #include "guest/config.h"
 
 struct bus;
-struct vif;
 struct shares;
 
 /* @config was checked. *lacks: what they go without, see link_new(). @ret: one for each, the bus's. */
