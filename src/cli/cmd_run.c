@@ -209,8 +209,12 @@ static int exit_code_of_end(const char *end)
 		const char *end;
 		int code;
 	} map[] = {
-		{ "poweroff", EXIT_OK },	 { "reboot", EXIT_GUEST_REBOOT },	{ "crash", EXIT_GUEST_CRASH },
-		{ "failed", EXIT_GUEST_FAILED }, { "destroyed", EXIT_GUEST_DESTROYED }, { "saved", EXIT_GUEST_SAVED },
+		{ "poweroff", EXIT_OK },
+		{ "reboot", EXIT_GUEST_REBOOT },
+		{ "crash", EXIT_GUEST_CRASH },
+		{ "failed", EXIT_GUEST_FAILED },
+		{ "destroyed", EXIT_GUEST_DESTROYED },
+		{ "saved", EXIT_GUEST_SAVED },
 		{ "watchdog", EXIT_GUEST_WATCHDOG },
 	};
 

@@ -182,8 +182,8 @@ int guest_config_check(struct guest_config *c, struct err *err)
 
 char *guest_config_to_json(const struct guest_config *c)
 {
-	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "name", c->name,
-			      "uuid", c->uuid, "kernel", c->kernel, "initrd", c->initrd, "cmdline", c->cmdline,
+	json_t *o = json_pack("{s:s, s:s*, s:s*, s:s*, s:s*, s:i, s:i, s:i, s:i, s:s, s:s, s:s, s:s, s:s}", "name",
+			      c->name, "uuid", c->uuid, "kernel", c->kernel, "initrd", c->initrd, "cmdline", c->cmdline,
 			      "memory_mib", (int)c->memory_mib, "vcpus", (int)c->vcpus, "maxvcpus", (int)c->maxvcpus,
 			      "domid", (int)c->domid, "on_poweroff", actions[c->on_poweroff], "on_reboot",
 			      actions[c->on_reboot], "on_crash", actions[c->on_crash], "on_watchdog",

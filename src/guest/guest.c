@@ -61,8 +61,9 @@ struct guest {
 };
 
 static const char *const state_names[] = { "built", "running", "paused", "suspended", "ended" };
-static const char *const end_names[] = { "", "poweroff", "reboot", "crash", "failed", "saved", "destroyed",
-					"watchdog" };
+static const char *const end_names[] = {
+	"", "poweroff", "reboot", "crash", "failed", "saved", "destroyed", "watchdog"
+};
 
 const char *guest_state_name(enum guest_state s)
 {

@@ -17,14 +17,14 @@
 #include "xen/domain.h"
 #include "xen/store/store.h"
 
-#define XEN_PORTS   4096 /* as many as the 2-level ABI has; enough for FIFO, too */
-#define XEN_VIRQS   24
-#define XEN_PARAMS  64
-#define XEN_WATCHDOGS 2 /* as in Xen */
-#define FIFO_PAGES  (XEN_PORTS / 1024)
-#define FIFO_QUEUES (EVTCHN_FIFO_PRIORITY_MIN + 1)
+#define XEN_PORTS	 4096 /* as many as the 2-level ABI has; enough for FIFO, too */
+#define XEN_VIRQS	 24
+#define XEN_PARAMS	 64
+#define XEN_WATCHDOGS	 2 /* as in Xen */
+#define FIFO_PAGES	 (XEN_PORTS / 1024)
+#define FIFO_QUEUES	 (EVTCHN_FIFO_PRIORITY_MIN + 1)
 #define WATCHDOG_TICK_NS (100 * NSEC_PER_MSEC)
-#define NOWHERE	    UINT64_MAX /* a guest address that is not set */
+#define NOWHERE		 UINT64_MAX /* a guest address that is not set */
 
 enum port_kind {
 	PORT_FREE,

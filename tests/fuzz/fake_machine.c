@@ -48,7 +48,8 @@ uint32_t machine_tsc_khz(const struct machine *m)
 	return 2500000;
 }
 
-/* Parked, unless a test wants otherwise: the domain's own thread leaves timers alone, and a test knows all that happens. */
+/* Parked, unless a test wants otherwise: the domain's own thread leaves timers alone, and a test knows all that
+ * happens. */
 unsigned int machine_park_reasons(struct machine *m)
 {
 	return __atomic_load_n(&m->runs, __ATOMIC_SEQ_CST) ? 0 : PARK_OPERATION;
