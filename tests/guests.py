@@ -196,6 +196,15 @@ class Guests(unittest.TestCase):
         self.run_script('start', ON_BOOT='leave')
         self.assertEqual((self.there(), self.left()), ({}, ['a.nidra']))
 
+    def test_a_list_that_cannot_be_had_is_not_an_empty_one(self):
+        self.machines(a='running')
+        self.knob('fails/list-list')
+        self.run_script('stop', status=1)
+
+    def test_nobody_there_is_no_failure(self):
+        self.run_script('stop')
+        self.assertEqual(self.left(), [])
+
     def test_flags_reach_nidra(self):
         self.machines(a='running')
         self.run_script('stop', SAVE_FLAGS='--compress lz4')
