@@ -11,6 +11,10 @@ static int look_on(const struct disk *d, boot_wait_fn *wait, void *arg, struct b
 	char path[32];
 	_cleanup_close_ int fd = -1;
 
+	if (disk_fd(d) < 0)
+		return err_set(err, -EOPNOTSUPP,
+			       "kernels are looked for on raw disks only so far: give --kernel, or make it raw "
+			       "(qemu-img convert)");
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", disk_fd(d));
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
