@@ -102,9 +102,26 @@ static int64_t command(struct op *o, struct nbd_handle *h)
 	return nbd_aio_flush(h, done, 0);
 }
 
+static bool is_over(struct nbd_handle *h)
+{
+	return nbd_aio_is_dead(h) || nbd_aio_is_closed(h);
+}
+
+/* 0: it was completed, or will be. */
+static int refusal(struct op *o, struct nbd_handle *h)
+{
+	int error;
+
+	if (command(o, h) >= 0)
+		return 0;
+	error = nbd_get_errno();
+	return is_over(h) ? ENOTCONN : error ? error : EIO;
+}
+
 static void post(struct op *o)
 {
 	struct disk_nbd *n = o->n;
+	int error;
 
 	o->conn = 0;
 	for (unsigned int i = 1; i < n->conns; i++)
@@ -112,9 +129,9 @@ static void post(struct op *o)
 			o->conn = i;
 	TAILQ_INSERT_TAIL(&n->under_way, o, at);
 	n->busy[o->conn]++;
-	/* Refused: else it was completed, or will be. */
-	if (!n->conns || command(o, n->conn[o->conn]) < 0)
-		on_completed(o, &(int){ n->conns && nbd_get_errno() ? nbd_get_errno() : ENOTCONN });
+	error = n->conns ? refusal(o, n->conn[o->conn]) : ENOTCONN;
+	if (error)
+		on_completed(o, &error);
 }
 
 static void copy(uint8_t *buf, const struct disk_io *io, bool out)
@@ -402,7 +419,7 @@ static bool turn(struct disk_nbd *n)
 static bool has_died(struct disk_nbd *n)
 {
 	for (unsigned int i = 0; i < n->conns; i++)
-		if (nbd_aio_is_dead(n->conn[i]) || nbd_aio_is_closed(n->conn[i]))
+		if (is_over(n->conn[i]))
 			return true;
 	return false;
 }

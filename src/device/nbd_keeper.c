@@ -16,6 +16,7 @@
 
 #define CONNECT_NS     (10 * NSEC_PER_SEC) /* one attempt */
 #define SLICE_MS       20
+#define BUSY_NS	       (5 * NSEC_PER_SEC)
 #define AGAIN_PAUSE_NS (100 * NSEC_PER_MSEC)
 #define FIRST_PAUSE_NS (250 * NSEC_PER_MSEC)
 #define LAST_PAUSE_NS  (5 * NSEC_PER_SEC)
@@ -26,7 +27,8 @@ struct nbd_keeper {
 	struct disk_options o;
 	char *path, *format, *name, *folder;
 	struct nbd_server server; /* the thread's */
-	uint64_t bytes;		  /* the thread's: of the first connection */
+	uint64_t bytes;		  /* the thread's: of the first connection, as */
+	unsigned int abilities;	  /* what it can */
 	int event_fd;
 	pthread_t thread;
 	bool had_some; /* the thread's: these are not the first */
@@ -117,6 +119,8 @@ static int connect_one(struct nbd_keeper *k, struct nbd_handle **ret, struct err
 	if (r == 0 || !k->format || !nbd_server_has_ended(&k->server))
 		return r;
 	nbd_server_last_words(&k->server, words, sizeof(words));
+	if (strstr(words, "Is another process using"))
+		return err_set(err, -EBUSY, "it is in use by another process");
 	return err_set(err, r, "qemu-nbd: %s", *words ? words : "it ended");
 }
 
@@ -126,6 +130,7 @@ static int connect_one(struct nbd_keeper *k, struct nbd_handle **ret, struct err
 static int check_same(struct nbd_keeper *k, struct nbd_handle *h, struct err *err)
 {
 	int64_t bytes = nbd_get_size(h);
+	unsigned int can;
 
 	if (bytes < 0)
 		return err_set(err, -ENOTCONN, "its size: %s", reason());
@@ -134,6 +139,10 @@ static int check_same(struct nbd_keeper *k, struct nbd_handle *h, struct err *er
 	if ((uint64_t)bytes < k->bytes)
 		return err_set(err, -ENOTCONN, "the server has it with %lld bytes, it had %llu", (long long)bytes,
 			       (unsigned long long)k->bytes);
+	can = (nbd_can_flush(h) > 0) | (nbd_can_fua(h) > 0) << 1 | (nbd_can_trim(h) > 0) << 2;
+	if (k->abilities & ~can) /* the guest was told of them, and the disk counts on them */
+		return err_set(err, -ENOTCONN, "the server can do less than it could before (flush, FUA or trim)");
+	k->abilities = k->bytes ? k->abilities : can;
 	k->bytes = k->bytes ?: (uint64_t)bytes;
 	return 0;
 }
@@ -172,6 +181,18 @@ static int make(struct nbd_keeper *k, struct nbd_handle *conn[NBD_CONNS], unsign
 	r = r ?: connect_all(k, conn, ret_n, err);
 	if (k->format)
 		unlink(k->server.socket); /* nobody else is to come */
+	return r;
+}
+
+/* The server of a machine that was killed just now needs a moment to end, and has the file until then. */
+static int make_patiently(struct nbd_keeper *k, struct nbd_handle *conn[NBD_CONNS], unsigned int *ret_n,
+			  struct err *err)
+{
+	uint64_t deadline_ns = clock_monotonic_ns() + BUSY_NS;
+	int r;
+
+	while ((r = make(k, conn, ret_n, err)) == -EBUSY && !k->stop && clock_monotonic_ns() < deadline_ns)
+		usleep(SLICE_MS * 1000);
 	return r < 0 ? err_prefix(err, "%s", k->path) : 0;
 }
 
@@ -196,7 +217,7 @@ static void try_once(struct nbd_keeper *k, uint64_t *pause_ns)
 	if (k->had_some) /* a server that ends whatever it is asked is not asked all the time */
 		pause_for(k, AGAIN_PAUSE_NS);
 	pthread_mutex_unlock(&k->lock);
-	r = make(k, conn, &n, &err);
+	r = make_patiently(k, conn, &n, &err);
 	pthread_mutex_lock(&k->lock);
 	k->why = err;
 	if (r == 0) {

@@ -11,7 +11,7 @@
 
 #include "device/disk.h"
 
-#define NBD_CONNS 4 /* where the server says that they may be several */
+#define NBD_CONNS 2 /* where the server says that they may be several */
 
 struct nbd_keeper;
 

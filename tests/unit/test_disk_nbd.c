@@ -469,7 +469,7 @@ static void test_what_is_kept_is_bounded(void **state)
 	assert_int_equal(in_file(0), 6);
 }
 
-static void test_a_disk_that_came_back_smaller_is_not_it(void **state)
+static void test_a_disk_that_came_back_as_less_is_not_it(void **state)
 {
 	uint32_t comebacks;
 
@@ -485,6 +485,13 @@ static void test_a_disk_that_came_back_smaller_is_not_it(void **state)
 	assert_int_equal(disk->comebacks, comebacks);
 	assert_int_equal(write_page(0, 1), -ENOTCONN);
 	assert_int_equal(truncate(file, DISK + MIB), 0);
+	kill_server();
+	SERVE("-r", "file", file);
+	DRIVE_UNTIL(strstr(disk->trouble, "lets nobody write"));
+	kill_server();
+	SERVE("--filter=fua", "file", file); /* has none */
+	DRIVE_UNTIL(strstr(disk->trouble, "can do less"));
+	assert_int_equal(disk->comebacks, comebacks);
 	kill_server();
 	SERVE("file", file);
 	wait_back(comebacks);
@@ -613,6 +620,7 @@ static void test_a_server_of_our_own_that_dies_is_started_again(void **state)
 
 static void test_its_server_ends_with_a_killed_process(void **state)
 {
+	struct err err = { 0 };
 	int ready[2];
 	pid_t child;
 	char c;
@@ -634,7 +642,28 @@ static void test_its_server_ends_with_a_killed_process(void **state)
 	assert_true(own_server());
 	kill(child, SIGKILL);
 	waitpid(child, NULL, 0);
+	/* Whoever starts the machine again at once need not know of it. */
+	if (open_as(file, "qcow2", false, DISK_WRITEBACK, &err) < 0)
+		fail_msg("%s", err.msg);
+	disk_close(take_ptr(disk));
 	WAIT(!own_server());
+}
+
+static void test_a_file_has_one_server_that_writes(void **state)
+{
+	struct disk *first;
+	struct err err = { 0 };
+
+	(void)state;
+	NEEDS("qemu-nbd");
+	make_qcow2();
+	assert_int_equal(open_as(file, "qcow2", false, DISK_WRITEBACK, NULL), 0);
+	first = take_ptr(disk);
+	assert_int_equal(open_as(file, "qcow2", false, DISK_WRITEBACK, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, file));
+	assert_non_null(strstr(err.msg, "in use"));
+	disk = first;
+	assert_int_equal(write_page(0, 1), 0);
 }
 
 static void test_a_server_that_is_not_installed_is_named(void **state)
@@ -679,11 +708,12 @@ int main(void)
 		TEST(test_a_server_may_go_again_before_all_is_written_again),
 		TEST(test_what_was_flushed_is_left_alone),
 		TEST(test_what_is_kept_is_bounded),
-		TEST(test_a_disk_that_came_back_smaller_is_not_it),
+		TEST(test_a_disk_that_came_back_as_less_is_not_it),
 		TEST(test_a_disk_whose_server_hangs_can_be_closed),
 		TEST(test_a_format_has_a_server_of_its_own),
 		TEST(test_a_server_of_our_own_that_dies_is_started_again),
 		TEST(test_its_server_ends_with_a_killed_process),
+		TEST(test_a_file_has_one_server_that_writes),
 		TEST(test_a_server_that_is_not_installed_is_named),
 		cmocka_unit_test(test_formats_have_names),
 	};
