@@ -81,6 +81,13 @@ struct vbd {
 	struct disk_io sync;
 	uint64_t syncs_wanted, sync_runs, syncs_done; /* numbers; runs 0: none does */
 	int sync_result;
+	struct {
+		enum { READ_NONE, READ_WANTED, READ_RUNS, READ_DONE } state;
+		struct disk_io io;
+		struct iovec iov;
+		int result;
+		uint8_t buf[VBD_READ_MAX];
+	} read; /* of our own */
 	struct log_limit log;
 };
 
@@ -348,6 +355,63 @@ int vbd_sync(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg,
 				  : 0;
 }
 
+/* ---- what we want to know ourselves ---- */
+
+static void on_read(struct disk_io *io, int result)
+{
+	struct vbd *v = container_of(io, struct vbd, read.io);
+
+	v->read.state = READ_DONE;
+	v->read.result = result;
+	v->under_way--;
+	pthread_cond_broadcast(&v->idle);
+}
+
+static void start_read(struct vbd *v)
+{
+	if (v->read.state != READ_WANTED)
+		return;
+	v->read.state = READ_RUNS;
+	v->under_way++;
+	v->disk->ops->submit(v->disk, &v->read.io);
+}
+
+static int wait_read(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	int r = 0;
+
+	while (r == 0 && (v->read.state == READ_WANTED || v->read.state == READ_RUNS)) {
+		struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
+
+		pthread_cond_timedwait(&v->idle, &v->lock, &t);
+		r = go_on(arg, err);
+	}
+	return r;
+}
+
+int vbd_read(struct vbd *v, void *buf, size_t len, uint64_t offset, int (*go_on)(void *arg, struct err *err), void *arg,
+	     struct err *err)
+{
+	int r;
+	SCOPED_LOCK(&v->lock);
+
+	r = wait_read(v, go_on, arg, err); /* for one that was given up */
+	if (r < 0)
+		return r;
+	v->read.iov = (struct iovec){ v->read.buf, len };
+	v->read.io = (struct disk_io){
+		.op = DISK_READ, .offset = offset, .bytes = len, .iov = &v->read.iov, .iovs = 1, .done = on_read
+	};
+	v->read.state = READ_WANTED;
+	kick(v);
+	r = wait_read(v, go_on, arg, err);
+	if (r == 0 && v->read.result < 0)
+		r = err_set(err, v->read.result, "read disk %s (%s): %s", v->name, v->path, why(v, v->read.result));
+	if (r == 0)
+		memcpy(buf, v->read.buf, len);
+	return r;
+}
+
 /* ---- the thread ---- */
 
 /* Once when it begins, once when it is over. */
@@ -378,6 +442,7 @@ static bool serve(struct vbd *v)
 	v->disk->ops->reap(v->disk);
 	disk_stall_retry(&v->stall, v->disk, now_ns);
 	start_sync(v);
+	start_read(v);
 	for (unsigned int i = 0; i < v->queues; i++)
 		if (v->connected && !v->resting && !v->queue[i].broken)
 			more |= take(&v->queue[i]);

@@ -23,6 +23,10 @@ void vbd_get_stats(struct vbd *v, struct disk_stats *ret); /* any thread */
  * its error is returned, with what is waited for. -EBUSY: the disk stalls.
  */
 int vbd_sync(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err);
+/* Reads some of it, at most VBD_READ_MAX; waits as vbd_sync(). One caller at a time. */
+#define VBD_READ_MAX 65536u
+int vbd_read(struct vbd *v, void *buf, size_t len, uint64_t offset, int (*go_on)(void *arg, struct err *err), void *arg,
+	     struct err *err);
 /* -EBUSY: it stalls, and why. */
 int vbd_check(struct vbd *v, struct err *err);
 

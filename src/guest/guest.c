@@ -515,7 +515,7 @@ int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err)
 
 int guest_find_kernel(struct guest *g, int (*wait)(void *arg, struct err *err), void *arg, struct err *err)
 {
-	return g->config.kernel ? 0 : find_kernel(&g->config, g->disk, wait, arg, &g->found, err);
+	return g->config.kernel ? 0 : find_kernel(&g->config, g->disk, g->vbd, wait, arg, &g->found, err);
 }
 
 int guest_load_kernel(struct guest *g, struct err *err)

@@ -1769,6 +1769,27 @@ static void test_sync_is_a_flush_that_somebody_waits_for(void **state)
 	assert_int_equal(bus_drain(bus, soon(), NULL), 0);
 }
 
+static void test_what_we_read_ourselves_is_waited_for(void **state)
+{
+	static uint8_t buf[NIDRA_PAGE_SIZE];
+	uint64_t past = 0;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 512, go_on, NULL, NULL), 0);
+	for (unsigned int i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], byte_of(512 + i));
+	gate->fails = EIO;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 0, go_on, NULL, &err), -EIO);
+	assert_non_null(strstr(err.msg, path));
+	gate->fails = 0;
+	gate->shut = true;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 0, go_on, &past, NULL), -ETIMEDOUT);
+	open_gate(gate);
+	assert_int_equal(vbd_read(gate->vbd, buf, 512, DISK - 512, go_on, NULL, NULL), 0);
+	assert_int_equal(buf[511], byte_of(DISK - 1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1827,6 +1848,7 @@ int main(void)
 		TEST(test_a_frontend_that_closes_and_connects_gets_a_new_ring),
 		TEST(test_a_machine_ends_though_its_disk_hangs),
 		TEST(test_sync_is_a_flush_that_somebody_waits_for),
+		TEST(test_what_we_read_ourselves_is_waited_for),
 		cmocka_unit_test(test_names_have_linux_numbers),
 	};
 
