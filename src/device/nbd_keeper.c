@@ -351,7 +351,8 @@ unsigned int nbd_keeper_take(struct nbd_keeper *k, struct nbd_handle *ret[NBD_CO
 	n = k->conns;
 	memcpy(ret, k->conn, sizeof(k->conn));
 	k->conns = 0;
-	snprintf(why, size, "%s", k->why.msg);
+	if (*k->why.msg)
+		snprintf(why, size, "%s", k->why.msg);
 	return n;
 }
 

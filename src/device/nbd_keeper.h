@@ -21,7 +21,7 @@ int nbd_keeper_new(const struct disk_options *o, struct nbd_keeper **ret, struct
 int nbd_keeper_fd(const struct nbd_keeper *k);
 /*
  * The connections, which are the caller's then, and how many; 0: none yet, @why has what the last attempt met with
- * ("": there was none). All have the size and the rights of the first ones, at least.
+ * (as it was, if there was none). All have the size and the rights of the first ones, at least.
  */
 unsigned int nbd_keeper_take(struct nbd_keeper *k, struct nbd_handle *ret[NBD_CONNS], char *why, size_t size);
 /* They are closed, or of no use: make others. */

@@ -366,6 +366,7 @@ static void test_a_server_that_is_back_is_used_again(void **state)
 	kill_server();
 	DRIVE_UNTIL(r.ended);
 	assert_int_equal(r.result, -ENOTCONN);
+	assert_true(*disk->trouble);
 	assert_int_equal(write_page(0, 1), -ENOTCONN);
 	assert_int_equal(transfer(DISK_FLUSH, 0, NULL, 0), -ENOTCONN);
 	assert_true(*disk->trouble);
