@@ -7,6 +7,7 @@
  *
  * All of it belongs to the disk's thread, but the keeper (nbd_keeper.h), which makes connections.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libnbd.h>
@@ -334,6 +335,7 @@ static void end_write(struct disk_nbd *n, struct op *o, int result)
 {
 	struct disk_io *io = o->io;
 
+	assert(io); /* those of our own end in end_again() */
 	if (result == 0 && n->keeps)
 		keep(n, o);
 	else
