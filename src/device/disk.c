@@ -6,12 +6,15 @@
 
 #include "base/str.h"
 
-/* What people call it, xl and others, and what qemu-nbd does. Those that need a secret, or are none, are not here. */
+/*
+ * What people call it, xl and others, and what qemu-nbd does. Not those that need a secret, and not those whose file
+ * is written to once more when it is closed (qed, parallels): an image would not know its disk again.
+ */
 static const struct {
 	const char *name, *qemu;
 } formats[] = {
-	{ "raw", "raw" },   { "qcow2", "qcow2" }, { "qcow", "qcow" }, { "qed", "qed" },	  { "vdi", "vdi" },
-	{ "vmdk", "vmdk" }, { "vhd", "vpc" },	  { "vpc", "vpc" },   { "vhdx", "vhdx" }, { "parallels", "parallels" },
+	{ "raw", "raw" },   { "qcow2", "qcow2" }, { "qcow", "qcow" }, { "vdi", "vdi" },
+	{ "vmdk", "vmdk" }, { "vhd", "vpc" },	  { "vpc", "vpc" },   { "vhdx", "vhdx" },
 };
 
 const char *disk_format(const char *name)

@@ -64,11 +64,10 @@ static int check_format(const struct guest_disk *d, struct err *err)
 	if (disk_format_is_raw(d->format))
 		return 0;
 	if (!disk_format(d->format))
-		return err_set(
-			err, -EINVAL,
-			"disk %s: format \"%.40s\": raw, qcow2, qcow, qed, vmdk, vdi, vhd, vhdx and parallels are "
-			"possible",
-			d->path, d->format);
+		return err_set(err, -EINVAL,
+			       "disk %s: format \"%.40s\": raw, qcow2, qcow, vmdk, vdi, vhd and vhdx are "
+			       "possible",
+			       d->path, d->format);
 	if (str_is_nbd_uri(d->path))
 		return err_set(err, -EINVAL, "disk %s: its format is its server's business: give none", d->path);
 	return *d->path == '/' ? 0 : err_set(err, -EINVAL, "disk %s: an absolute path is wanted", d->path);

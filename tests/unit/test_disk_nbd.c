@@ -687,6 +687,7 @@ static void test_formats_have_names(void **state)
 	assert_string_equal(disk_format("qcow2"), "qcow2");
 	assert_string_equal(disk_format("vhd"), "vpc"); /* as xl has it */
 	assert_null(disk_format("host_device"));
+	assert_null(disk_format("qed"));
 	assert_null(disk_format("nbd"));
 	assert_true(disk_format_is_raw(NULL));
 	assert_true(disk_format_is_raw("raw"));
