@@ -7,9 +7,8 @@
  * it can write is cloned at the moment, by the filesystem (a copy that shares all blocks until one side writes).
  * The clone lies beside its disk, for filesystems clone only within themselves. docs/disks.md has it for people.
  *
- * A file in a format that we have served (qcow2) is treated as a raw one, after a flush: that is when its server
- * promises that the file has all it needs if the server dies, so a clone of it is a whole disk. A disk of somebody
- * else's server can only be flushed.
+ * A file in a format that a qemu-nbd of ours serves is noted as a raw one, after a flush, and not cloned. A disk of
+ * somebody else's server can only be flushed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -41,12 +40,12 @@ static int go_on(void *arg, struct err *err)
 	return pm_check(arg, err);
 }
 
-/* A copy has its own disk, and nobody can be asked for one of a server's. */
+/* A copy has its own disk: only what we have as a file ourselves can be cloned. */
 static int check_copy(const struct sleep_op *op, const struct guest_disk *d, struct err *err)
 {
-	if (!is_copied(op) || !str_is_nbd_uri(d->path))
+	if (!is_copied(op) || (!str_is_nbd_uri(d->path) && disk_format_is_raw(d->format)))
 		return 0;
-	return err_set(err, -EOPNOTSUPP, "disk %s (%s): an NBD server cannot be asked for a copy of this moment; %s",
+	return err_set(err, -EOPNOTSUPP, "disk %s (%s): its NBD server cannot be asked for a copy of this moment; %s",
 		       d->vdev, d->path,
 		       op->verb == SLEEP_FORK ? "machines of a fork can share it only if none writes to it (access=ro)"
 					      : "--no-disks leaves that to you");
