@@ -27,3 +27,14 @@ char *str_trim(char *s)
 		s[--n] = 0;
 	return s;
 }
+
+bool str_is_nbd_uri(const char *s)
+{
+	static const char *const schemes[] = { "nbd://",       "nbds://",      "nbd+unix://",
+					       "nbds+unix://", "nbd+vsock://", "nbds+vsock://" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(schemes); i++)
+		if (!strncmp(s, schemes[i], strlen(schemes[i])))
+			return true;
+	return false;
+}

@@ -3,6 +3,8 @@
 #ifndef NIDRA_BASE_STR_H
 #define NIDRA_BASE_STR_H
 
+#include <stdbool.h>
+
 #include "base/util.h"
 
 /* Allocated string, or NULL without memory. */
@@ -10,5 +12,8 @@ char *str_printf(const char *fmt, ...) _printf_(1, 2);
 
 /* @s without the spaces and tabs around it; in place. */
 char *str_trim(char *s);
+
+/* "nbd://..." and the like: a disk of an NBD server. */
+bool str_is_nbd_uri(const char *s);
 
 #endif

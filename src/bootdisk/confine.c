@@ -17,7 +17,7 @@
 #define FILE_BYTES   (1ULL << 30)   /* of an initrd */
 
 /* What malloc() and libext2fs do, found by strace over a test; descriptors and protections by argument. */
-static int add_rules(scmp_filter_ctx c)
+static int add_rules(scmp_filter_ctx c, bool served)
 {
 	static const int plain[] = {
 		SCMP_SYS(brk),		SCMP_SYS(munmap),	   SCMP_SYS(madvise),	   SCMP_SYS(futex),
@@ -32,22 +32,26 @@ static int add_rules(scmp_filter_ctx c)
 	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(writable); i++)
 		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(write), 1,
 				     SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)writable[i]));
-	r = r ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(pread64), 1, SCMP_A0(SCMP_CMP_EQ, FD_DISK));
+	r = r
+		    ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, served ? SCMP_SYS(read) : SCMP_SYS(pread64), 1,
+					SCMP_A0(SCMP_CMP_EQ, FD_DISK));
+	if (r == 0 && served) /* what it wants to have read */
+		r = seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(write), 1, SCMP_A0(SCMP_CMP_EQ, FD_DISK));
 	r = r ?: seccomp_rule_add(c, SCMP_ACT_ALLOW, SCMP_SYS(mremap), 0);
 	return r ?: sandbox_allow_memory(c);
 }
 
-static int filter(struct err *err)
+static int filter(bool served, struct err *err)
 {
 	scmp_filter_ctx c = seccomp_init(SCMP_ACT_KILL_PROCESS);
-	int r = c ? add_rules(c) : -ENOMEM;
+	int r = c ? add_rules(c, served) : -ENOMEM;
 
 	r = r ?: seccomp_load(c);
 	seccomp_release(c);
 	return r < 0 ? err_errno(err, r, "system call filter") : 0;
 }
 
-int confine(struct err *err)
+int confine(bool served, struct err *err)
 {
 	static const struct sandbox_limit limits[] = {
 		{ RLIMIT_AS, MEMORY_BYTES }, { RLIMIT_CPU, CPU_SECONDS }, { RLIMIT_FSIZE, FILE_BYTES },
@@ -56,5 +60,5 @@ int confine(struct err *err)
 
 	if (!sandbox_is_possible())
 		return 0;
-	return sandbox_limits(limits, ARRAY_SIZE(limits), err) ?: filter(err);
+	return sandbox_limits(limits, ARRAY_SIZE(limits), err) ?: filter(served, err);
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/io.h"
+#include "bootdisk/source.h"
 #include "base/util.h"
 
 #define CHUNK ((uint64_t)1 << 20)
@@ -50,7 +51,7 @@ static errcode_t range_read64(io_channel c, unsigned long long block, int count,
 	len = count < 0 ? (uint64_t) - (int64_t)count : (uint64_t)count * size;
 	if (__builtin_mul_overflow((uint64_t)block, size, &offset) || offset > at->bytes || len > at->bytes - offset)
 		return EXT2_ET_SHORT_READ;
-	return io_pread_full(at->fd, data, len, at->offset + offset) < 0 ? EXT2_ET_SHORT_READ : 0;
+	return source_read(at->fd, data, len, at->offset + offset) < 0 ? EXT2_ET_SHORT_READ : 0;
 }
 
 static errcode_t range_read(io_channel c, unsigned long block, int count, void *data)

@@ -19,6 +19,7 @@
 #include "bootdisk/entry.h"
 #include "bootdisk/extfs.h"
 #include "bootdisk/parts.h"
+#include "bootdisk/source.h"
 
 #define CONFIG_MAX (UINT64_C(1) << 20)
 #define KERNEL_MAX (UINT64_C(256) << 20)
@@ -108,7 +109,7 @@ static int take(struct extfs *fs, struct boot_entry *e, struct err *err)
 static int read_disk(void *arg, void *buf, size_t len, uint64_t offset)
 {
 	(void)arg;
-	return io_pread_full(FD_DISK, buf, len, offset);
+	return source_read(FD_DISK, buf, len, offset);
 }
 
 /*
@@ -157,17 +158,17 @@ static void tell(const char *what, const char *text)
 
 int main(void)
 {
-	off_t bytes = lseek(FD_DISK, 0, SEEK_END);
+	uint64_t bytes = 0;
 	_cleanup_free_ struct boot_entry *e = calloc(1, sizeof(*e));
 	struct err err = { 0 };
-	int r = e ? 0 : -ENOMEM;
+	int r = e ? source_open(FD_DISK, &bytes) : -ENOMEM;
 
-	if (bytes < 0 || r < 0) {
+	if (r < 0) {
 		fprintf(stderr, "nidra-bootdisk: it is started by nidra-monitor, with descriptors\n");
 		return 2;
 	}
-	r = confine(&err);
-	r = r ?: search((uint64_t)bytes, e, &err);
+	r = confine(source_is_served(), &err);
+	r = r ?: search(bytes, e, &err);
 	tell(r < 0 ? "no" : "ok", r < 0 ? err.msg : e->cmdline);
 	return r < 0;
 }

@@ -106,6 +106,8 @@ static void check_disks(json_t *o)
 	line(is(o, "clones_files") ? GOOD : WARN,
 	     "disks in this folder can be cloned for checkpoints and forks (FICLONE)",
 	     "Put disks on Btrfs, XFS or another filesystem that shares blocks, or see to them yourself (--no-disks).");
+	line(is(o, "qemu_nbd") ? GOOD : WARN, "disks may be qcow2, vmdk, vdi, vhd or vhdx (qemu-nbd)",
+	     "Debian's package qemu-utils has it.");
 }
 
 static void check_shares(json_t *o)
@@ -146,6 +148,7 @@ int cmd_check(int argc, char **argv)
 	json_object_set_new(o, "io_uring", json_boolean(has_io_uring()));
 	json_object_set_new(o, "landlock", json_boolean(has_landlock()));
 	json_object_set_new(o, "clones_files", json_boolean(clones_files()));
+	json_object_set_new(o, "qemu_nbd", json_boolean(system("command -v qemu-nbd >/dev/null 2>&1") == 0));
 	if (json) {
 		json_dumpf(o, stdout, JSON_INDENT(2));
 		puts("");

@@ -20,10 +20,22 @@ static int is_machine(const struct dirent *d)
 	return d->d_name[0] != '.';
 }
 
+static bool stalls(json_t *o)
+{
+	json_t *d;
+	size_t i;
+
+	json_array_foreach (json_object_get(o, "disks"), i, d)
+		if (json_object_get(d, "stalled"))
+			return true;
+	return false;
+}
+
 static void print_row(json_t *o)
 {
 	json_t *config = json_object_get(o, "config");
-	const char *operation = json_string_value(json_object_get(o, "operation"));
+	const char *operation =
+		json_string_value(json_object_get(o, "operation")) ?: (stalls(o) ? "disk stalls" : NULL);
 	const char *state = json_string_value(json_object_get(o, "state"));
 	char text[64];
 
@@ -106,15 +118,19 @@ static void print_disks(json_t *list)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach (list, i, d)
-		printf("disk %-11s %s, %" PRId64 " MiB%s%s; %.1f MiB read, %.1f MiB written, %" PRId64 " errors\n",
+	json_array_foreach (list, i, d) {
+		const char *trouble = json_string_value(json_object_get(d, "stalled"));
+
+		printf("disk %-11s %s, %" PRId64 " MiB%s%s; %.1f MiB read, %.1f MiB written, %" PRId64 " errors%s%s\n",
 		       json_string_value(json_object_get(d, "vdev")), json_string_value(json_object_get(d, "path")),
 		       (int64_t)json_integer_value(json_object_get(d, "bytes")) >> 20,
 		       json_is_true(json_object_get(d, "readonly")) ? ", read-only" : "",
 		       json_is_true(json_object_get(d, "connected")) ? "" : ", no driver yet",
 		       (double)json_integer_value(json_object_get(d, "read_bytes")) / (1 << 20),
 		       (double)json_integer_value(json_object_get(d, "written_bytes")) / (1 << 20),
-		       (int64_t)json_integer_value(json_object_get(d, "errors")));
+		       (int64_t)json_integer_value(json_object_get(d, "errors")), trouble ? "; stalls: " : "",
+		       trouble ?: "");
+	}
 }
 
 static void print_nics(json_t *list)

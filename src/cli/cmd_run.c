@@ -75,7 +75,7 @@ static json_t *read_config(const char *file, json_t *disks)
 	struct err err = { 0 };
 	json_t *o = NULL;
 	size_t len;
-	int kind = filekind_of(file, &err);
+	int kind = diskspec_format_of(file) ? FILEKIND_DISK : filekind_of(file, &err);
 
 	if (kind < 0) {
 		usage("%s", err.msg);

@@ -11,13 +11,28 @@
 #include "base/str.h"
 #include "base/util.h"
 
+/* What a guest wrote into a raw disk is never looked at: it could name files of the host. */
+const char *diskspec_format_of(const char *path)
+{
+	static const char *const known[] = { "qcow2", "qcow", "qed", "vmdk", "vdi", "vhd", "vhdx" };
+	const char *dot = strrchr(path, '.');
+
+	for (size_t i = 0; dot && i < ARRAY_SIZE(known); i++)
+		if (!strcasecmp(dot + 1, known[i]))
+			return known[i];
+	return NULL;
+}
+
 static int put_target(json_t *o, const char *path, struct err *err)
 {
+	const char *format = str_is_nbd_uri(path) ? NULL : diskspec_format_of(path);
 	char real[PATH_MAX];
 
 	if (!*path)
 		return err_set(err, -EINVAL, "disk: which file is it?");
-	json_object_set_new(o, "path", json_string(realpath(path, real) ? real : path));
+	json_object_set_new(o, "path", json_string(!str_is_nbd_uri(path) && realpath(path, real) ? real : path));
+	if (format && !json_object_get(o, "format"))
+		json_object_set_new(o, "format", json_string(format));
 	return 0;
 }
 
@@ -31,20 +46,25 @@ static int put_access(json_t *o, const char *access, struct err *err)
 	return 0;
 }
 
-static int check_format(const char *format, struct err *err)
+/* Which there are is checked where they are known (guest/config_disk.c). "raw" says that the name means nothing. */
+static int put_format(json_t *o, const char *format, struct err *err)
 {
-	if (!strcmp(format, "raw"))
-		return 0;
-	return err_set(err, -EOPNOTSUPP, "disk: format \"%s\": only raw is possible so far; qemu-img convert makes it",
-		       format);
+	if (!*format)
+		return err_set(err, -EINVAL, "disk: which format is it?");
+	json_object_set_new(o, "format", json_string(format));
+	return 0;
 }
 
 static int put_key(json_t *o, const char *key, const char *value, struct err *err)
 {
 	if (!strcmp(key, "format"))
-		return check_format(value, err);
+		return put_format(o, value, err);
 	if (!strcmp(key, "access"))
 		return put_access(o, value, err);
+	if (!strcmp(key, "on-error")) {
+		json_object_set_new(o, "on_error", json_string(value));
+		return 0;
+	}
 	if (!strcmp(key, "vdev") || !strcmp(key, "cache")) {
 		json_object_set_new(o, key, json_string(value));
 		return 0;
@@ -61,7 +81,7 @@ static int put_position(json_t *o, int position, const char *value, struct err *
 	case 0:
 		return put_target(o, value, err);
 	case 1:
-		return check_format(value, err);
+		return put_format(o, value, err);
 	case 2:
 		return put_key(o, "vdev", value, err);
 	case 3:
@@ -83,7 +103,7 @@ static int parse_parts(char *rest, json_t *o, struct err *err)
 			return put_target(o, str_trim(rest + 7), err);
 		part = str_trim(strsep(&rest, ","));
 		equals = strchr(part, '=');
-		if (equals && *part != '/') {
+		if (equals && *part != '/' && !str_is_nbd_uri(part)) {
 			*equals = 0;
 			r = put_key(o, str_trim(part), str_trim(equals + 1), err);
 		} else if (!strcmp(part, "ro") || !strcmp(part, "rw")) {
@@ -102,6 +122,8 @@ int diskspec_parse(const char *text, json_t **ret, struct err *err)
 	json_t *o = json_object();
 	int r = copy && o ? parse_parts(copy, o, err) : err_errno(err, -ENOMEM, "disk");
 
+	if (r == 0 && !strcmp(json_string_value(json_object_get(o, "format")) ?: "", "raw"))
+		json_object_del(o, "format"); /* it was only to say that the name means nothing */
 	if (r == 0 && !json_object_get(o, "path"))
 		r = err_set(err, -EINVAL, "disk \"%s\": which file is it?", text);
 	if (r < 0) {

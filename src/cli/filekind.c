@@ -55,7 +55,7 @@ int filekind(const uint8_t *b, size_t len, const char *file, struct err *err)
 	for (size_t i = 0; i < ARRAY_SIZE(others); i++)
 		if (has(b, len, &others[i].magic))
 			return err_set(err, -EINVAL,
-				       "%s is %s: only raw disks are possible so far; qemu-img convert makes them",
+				       "%s is %s, and its name does not say so: --disk format=...,target=FILE does",
 				       file, others[i].what);
 	for (size_t i = 0; i < ARRAY_SIZE(disks); i++)
 		if (has(b, len, &disks[i]))

@@ -17,7 +17,9 @@
 #include "base/util.h"
 #include "xen/backend.h"
 
-#define PATH_BYTES 128
+#define PATH_BYTES    128
+#define CLOSE_STEP_US 500
+#define CLOSE_WAIT_NS (2 * NSEC_PER_SEC) /* for a disk that hangs, where somebody waits */
 
 struct bus_device {
 	struct bus *bus;
@@ -27,6 +29,8 @@ struct bus_device {
 	char name[32];
 	enum xenbus_state state; /* ours */
 	bool connected;
+	bool closing;  /* it is to be disconnected, and still has something to do */
+	bool offered;  /* then it is offered anew */
 	bool expected; /* its driver was there before the guest slept */
 	struct log_limit log;
 	struct bus_device *next;
@@ -161,6 +165,11 @@ void bus_locked(struct bus_device *dev, void (*fn)(void *arg), void *arg)
 	fn(arg);
 }
 
+void bus_wake(struct bus_device *dev)
+{
+	eventfd_write(dev->bus->event_fd, 1);
+}
+
 void bus_poke(struct bus_device *dev)
 {
 	set_state(dev, dev->state);
@@ -188,11 +197,36 @@ static void offer(struct bus_device *dev)
 	bus_put_front(dev, "state", "%d", XenbusStateInitialising);
 }
 
-static void disconnect(struct bus_device *dev)
+static bool disconnect(struct bus_device *dev)
 {
-	if (dev->connected)
-		dev->class->disconnect(dev->arg);
-	dev->connected = false;
+	dev->closing = dev->connected && !dev->class->disconnect(dev->arg);
+	dev->connected = dev->closing;
+	return !dev->closing;
+}
+
+static bool disconnect_until(struct bus_device *dev, uint64_t deadline_ns)
+{
+	while (!disconnect(dev)) {
+		if (clock_monotonic_ns() >= deadline_ns)
+			return false;
+		usleep(CLOSE_STEP_US);
+	}
+	return true;
+}
+
+/* What began earlier comes first. False: not yet. */
+static bool finish_closing(struct bus_device *dev)
+{
+	if (!dev->closing)
+		return true;
+	if (!disconnect(dev))
+		return false;
+	if (dev->offered)
+		offer(dev);
+	else
+		set_state(dev, XenbusStateClosing);
+	dev->offered = false;
+	return true;
 }
 
 static int connect(struct bus_device *dev, struct err *err)
@@ -236,6 +270,8 @@ static void advance(struct bus_device *dev)
 {
 	enum xenbus_state front = read_state(dev, true);
 
+	if (!finish_closing(dev))
+		return;
 	switch (front) {
 	case XenbusStateInitialising:
 		if (dev->state == XenbusStateClosed)
@@ -247,13 +283,11 @@ static void advance(struct bus_device *dev)
 			try_connect(dev);
 		break;
 	case XenbusStateClosing:
-		disconnect(dev);
-		if (dev->state != XenbusStateClosing)
+		if (disconnect(dev) && dev->state != XenbusStateClosing)
 			set_state(dev, XenbusStateClosing);
 		break;
 	case XenbusStateClosed:
-		disconnect(dev);
-		if (dev->state != XenbusStateClosed)
+		if (disconnect(dev) && dev->state != XenbusStateClosed)
 			set_state(dev, XenbusStateClosed);
 		break;
 	default:
@@ -304,10 +338,13 @@ int bus_new(struct xen_domain *d, struct bus **ret, struct err *err)
 	return 0;
 }
 
-void bus_free(struct bus *b)
+bool bus_free(struct bus *b)
 {
+	uint64_t deadline_ns = clock_monotonic_ns() + CLOSE_WAIT_NS;
+	bool ended = true;
+
 	if (!b)
-		return;
+		return true;
 	xen_backend_watch(b->domain, NULL, NULL);
 	pthread_mutex_lock(&b->lock);
 	b->stop = true;
@@ -319,13 +356,14 @@ void bus_free(struct bus *b)
 		struct bus_device *dev = b->devices;
 
 		b->devices = dev->next;
-		disconnect(dev);
-		dev->class->free(dev->arg);
+		disconnect_until(dev, deadline_ns);
+		ended &= dev->class->free(dev->arg);
 		free(dev);
 	}
 	close_fdp(&b->event_fd);
 	pthread_mutex_destroy(&b->lock);
 	free(b);
+	return ended;
 }
 
 static int start_thread(struct bus *b, struct err *err)
@@ -389,11 +427,16 @@ bool bus_settled(struct bus *b, bool give_up)
 
 void bus_offer(struct bus *b)
 {
+	uint64_t deadline_ns = clock_monotonic_ns() + CLOSE_WAIT_NS;
 	SCOPED_LOCK(&b->lock);
 
 	for (struct bus_device *dev = b->devices; dev; dev = dev->next) {
-		disconnect(dev);
-		offer(dev);
+		if (disconnect_until(dev, deadline_ns)) {
+			offer(dev);
+			continue;
+		}
+		log_warn("%s does not finish what it was asked to do; the guest finds it when it has", dev->name);
+		dev->offered = true;
 	}
 	b->drained = false;
 }
@@ -426,14 +469,12 @@ int bus_drain(struct bus *b, uint64_t deadline_ns, struct err *err)
 {
 	int r = 0;
 
-	/* The thread has the lock for as long as a device takes that a frontend disconnects. */
-	if (!thread_lock_until(&b->lock, deadline_ns))
-		return err_set(err, -ETIMEDOUT, "a device does not finish what it was asked to do before it closes");
+	SCOPED_LOCK(&b->lock);
+
 	b->drained = true;
 	for (struct bus_device *dev = b->devices; r == 0 && dev; dev = dev->next)
-		if (dev->connected && !dev->class->drain(dev->arg, deadline_ns))
-			r = err_set(err, -ETIMEDOUT, "%s does not finish what it was asked to do", dev->name);
-	pthread_mutex_unlock(&b->lock);
+		if (dev->connected)
+			r = dev->class->drain(dev->arg, deadline_ns, err);
 	return r;
 }
 
@@ -443,7 +484,7 @@ void bus_go(struct bus *b)
 
 	b->drained = false;
 	for (struct bus_device *dev = b->devices; dev; dev = dev->next)
-		if (dev->connected)
+		if (dev->connected && !dev->closing)
 			dev->class->go(dev->arg);
 	eventfd_write(b->event_fd, 1);
 }

@@ -32,21 +32,26 @@ struct bus_class {
 	/* The frontend has written its nodes: bus_front(). An error leaves it unconnected, @err says why. At rest until
 	 * go(). */
 	int (*connect)(void *arg, struct bus_device *dev, struct err *err);
-	/* The rings are gone. Nothing that came by them may have an effect after the return. */
-	void (*disconnect)(void *arg);
+	/*
+	 * The rings are gone. True: nothing that came by them has an effect any more. False: it may still, and this is
+	 * asked again: when the class calls bus_wake(), or earlier. Does not wait.
+	 */
+	bool (*disconnect)(void *arg);
 	/*
 	 * The machine stands still, and is going to be copied: finish what was taken from the rings, tell the
-	 * guest's memory so, and take no more. False: not done before @deadline_ns (monotonic); ask again or go on.
+	 * guest's memory so, and take no more. An error that says who does not: not before @deadline_ns (monotonic);
+	 * ask again or go on.
 	 */
-	bool (*drain)(void *arg, uint64_t deadline_ns);
+	int (*drain)(void *arg, uint64_t deadline_ns, struct err *err);
 	/* Goes on; looks into its rings without being told. */
 	void (*go)(void *arg);
-	void (*free)(void *arg);
+	/* False: the kernel still has a part of the guest's memory, and may write to it. */
+	bool (*free)(void *arg);
 };
 
 int bus_new(struct xen_domain *d, struct bus **ret, struct err *err);
-/* Disconnects and frees all devices. */
-void bus_free(struct bus *b);
+/* Disconnects and frees all devices; those that do not finish get a few seconds. False: see bus_class.free. */
+bool bus_free(struct bus *b);
 DEFINE_CLEANUP(struct bus *, bus_free)
 
 /* @arg becomes the bus's, also when it fails. @id as the frontend's folder has it; @name for messages. */
@@ -83,6 +88,8 @@ char *bus_front(struct bus_device *dev, const char *key);
 int bus_front_number(struct bus_device *dev, const char *key, uint32_t max, uint32_t *ret);
 /* Calls @fn under the bus's lock: no handshake goes on. For who is not called by the bus. */
 void bus_locked(struct bus_device *dev, void (*fn)(void *arg), void *arg);
+/* A disconnect that was not possible yet may be now. Takes no lock. */
+void bus_wake(struct bus_device *dev);
 /* Writes the backend's state once more: frontends look at what else there is (a disk's size). */
 void bus_poke(struct bus_device *dev);
 

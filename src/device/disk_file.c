@@ -71,6 +71,7 @@ static void submit(struct disk *d, struct disk_io *io)
 		io_uring_prep_writev(sqe, f->disk.fd, io->iov, io->iovs, io->offset);
 		break;
 	case DISK_FLUSH:
+	case DISK_SYNC:
 		io_uring_prep_fsync(sqe, f->disk.fd, IORING_FSYNC_DATASYNC);
 		break;
 	case DISK_DISCARD:

@@ -22,14 +22,16 @@
 #include "base/thread.h"
 #include "base/util.h"
 #include "device/blkif.h"
+#include "device/disk_stall.h"
 #include "xen/backend.h"
 
 #define xen_mb()  __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define xen_wmb() __atomic_thread_fence(__ATOMIC_RELEASE)
 
-#define QUEUES_MAX 4u
-#define RETRY_MS   1000
-#define TURN	   64 /* requests of one queue before the others get theirs */
+#define QUEUES_MAX    4u
+#define RETRY_MS      1000
+#define SYNC_SLICE_NS (20 * NSEC_PER_MSEC)
+#define TURN	      64 /* requests of one queue before the others get theirs */
 
 struct vbd;
 
@@ -64,12 +66,28 @@ struct vbd {
 	bool started;
 	int kick_fd;
 
+	void (*changed)(void *arg); /* something that people are shown */
+	void *changed_arg;
+
 	pthread_mutex_t lock; /* what follows */
 	pthread_cond_t idle;
 	bool stop, connected, resting;
+	bool closing; /* the bus wants to know when nothing is under way */
 	struct queue queue[QUEUES_MAX];
 	unsigned int queues, under_way;
 	struct disk_stats stats;
+	struct disk_stall stall;
+	bool told; /* that it stalls */
+	struct disk_io sync;
+	uint64_t syncs_wanted, sync_runs, syncs_done; /* numbers; runs 0: none does */
+	int sync_result;
+	struct {
+		enum { READ_NONE, READ_WANTED, READ_RUNS, READ_DONE } state;
+		struct disk_io io;
+		struct iovec iov;
+		int result;
+		uint8_t buf[VBD_READ_MAX];
+	} read; /* of our own */
 	struct log_limit log;
 };
 
@@ -99,13 +117,19 @@ static void count(struct disk_stats *s, enum disk_op op, uint64_t bytes, int sta
 		s->written_bytes += op == DISK_WRITE ? bytes : 0;
 }
 
+/* In words. */
+static const char *why(const struct vbd *v, int error)
+{
+	return error == -ENOTCONN && *v->disk->trouble ? v->disk->trouble : strerror(-error);
+}
+
 static void finish(struct request *r, int result)
 {
 	struct vbd *v = r->queue->vbd;
 	int status = result == 0 ? BLKIF_RSP_OKAY : result == -EOPNOTSUPP ? BLKIF_RSP_EOPNOTSUPP : BLKIF_RSP_ERROR;
 
-	if (status == BLKIF_RSP_ERROR && log_allowed(&v->log))
-		log_warn("disk %s (%s): the guest is told of an error: %s", v->name, v->path, strerror(-result));
+	if (status == BLKIF_RSP_ERROR && result != -ECANCELED && log_allowed(&v->log))
+		log_warn("disk %s (%s): the guest is told of an error: %s", v->name, v->path, why(v, result));
 	count(&v->stats, r->io.op, r->bytes, status);
 	if (r->io.op == DISK_READ)
 		xen_backend_wrote(v->domain, r->piece, r->pieces);
@@ -119,6 +143,8 @@ static void on_done(struct disk_io *io, int result)
 {
 	struct request *r = container_of(io, struct request, io);
 
+	if (disk_stall_takes(&r->queue->vbd->stall, io, result, clock_monotonic_ns()))
+		return;
 	if (result == 0 && r->write_next) {
 		r->write_next = false;
 		r->io.op = DISK_WRITE;
@@ -263,13 +289,160 @@ static bool take(struct queue *q)
 	return true;
 }
 
+static void kick(struct vbd *v)
+{
+	eventfd_write(v->kick_fd, 1);
+}
+
+static int refuse_stalled(const struct vbd *v, struct err *err)
+{
+	return disk_stall_is_on(&v->stall)
+		       ? err_set(err, -EBUSY, "disk %s (%s) stalls: %s", v->name, v->path, why(v, v->stall.error))
+		       : 0;
+}
+
+/* ---- all that was written, to be where it stays ---- */
+
+static void on_synced(struct disk_io *io, int result)
+{
+	struct vbd *v = container_of(io, struct vbd, sync);
+
+	v->syncs_done = v->sync_runs;
+	v->sync_runs = 0;
+	v->sync_result = result;
+	v->under_way--;
+	pthread_cond_broadcast(&v->idle);
+}
+
+static void start_sync(struct vbd *v)
+{
+	if (v->sync_runs || v->syncs_done == v->syncs_wanted)
+		return;
+	v->sync_runs = v->syncs_wanted;
+	v->under_way++;
+	v->sync = (struct disk_io){ .op = DISK_SYNC, .done = on_synced };
+	v->disk->ops->submit(v->disk, &v->sync);
+}
+
+int vbd_check(struct vbd *v, struct err *err)
+{
+	SCOPED_LOCK(&v->lock);
+
+	return refuse_stalled(v, err);
+}
+
+int vbd_sync(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	uint64_t number;
+	int r;
+	SCOPED_LOCK(&v->lock);
+
+	r = refuse_stalled(v, err);
+	if (r < 0)
+		return r;
+	number = ++v->syncs_wanted;
+	kick(v);
+	while (r == 0 && v->syncs_done < number) {
+		struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
+
+		pthread_cond_timedwait(&v->idle, &v->lock, &t);
+		r = go_on(arg, err);
+	}
+	if (v->syncs_done < number)
+		return err_prefix(err, "disk %s (%s) does not finish what it was asked to write", v->name, v->path);
+	return v->sync_result < 0 ? err_set(err, v->sync_result, "write disk %s (%s): %s", v->name, v->path,
+					    why(v, v->sync_result))
+				  : 0;
+}
+
+/* ---- what we want to know ourselves ---- */
+
+static void on_read(struct disk_io *io, int result)
+{
+	struct vbd *v = container_of(io, struct vbd, read.io);
+
+	v->read.state = READ_DONE;
+	v->read.result = result;
+	v->under_way--;
+	pthread_cond_broadcast(&v->idle);
+}
+
+static void start_read(struct vbd *v)
+{
+	if (v->read.state != READ_WANTED)
+		return;
+	v->read.state = READ_RUNS;
+	v->under_way++;
+	v->disk->ops->submit(v->disk, &v->read.io);
+}
+
+static int wait_read(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	int r = 0;
+
+	while (r == 0 && (v->read.state == READ_WANTED || v->read.state == READ_RUNS)) {
+		struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
+
+		pthread_cond_timedwait(&v->idle, &v->lock, &t);
+		r = go_on(arg, err);
+	}
+	return r;
+}
+
+int vbd_read(struct vbd *v, void *buf, size_t len, uint64_t offset, int (*go_on)(void *arg, struct err *err), void *arg,
+	     struct err *err)
+{
+	int r;
+	SCOPED_LOCK(&v->lock);
+
+	r = wait_read(v, go_on, arg, err); /* for one that was given up */
+	if (r < 0)
+		return r;
+	v->read.iov = (struct iovec){ v->read.buf, len };
+	v->read.io = (struct disk_io){
+		.op = DISK_READ, .offset = offset, .bytes = len, .iov = &v->read.iov, .iovs = 1, .done = on_read
+	};
+	v->read.state = READ_WANTED;
+	kick(v);
+	r = wait_read(v, go_on, arg, err);
+	if (r == 0 && v->read.result < 0)
+		r = err_set(err, v->read.result, "read disk %s (%s): %s", v->name, v->path, why(v, v->read.result));
+	if (r == 0)
+		memcpy(buf, v->read.buf, len);
+	return r;
+}
+
 /* ---- the thread ---- */
+
+/* Once when it begins, once when it is over. */
+static void tell_stall(struct vbd *v, uint64_t now_ns)
+{
+	bool on = disk_stall_is_on(&v->stall);
+
+	if (on == v->told)
+		return;
+	v->told = on;
+	if (on && log_allowed(&v->log))
+		log_warn("disk %s (%s) stalls: %s; what the guest asked of it waits and is tried again", v->name,
+			 v->path, why(v, v->stall.error));
+	if (on)
+		v->stats.stalled_ns = now_ns;
+	else if (log_allowed(&v->log))
+		log_info("disk %s (%s) works again after %.1f s", v->name, v->path,
+			 (double)(now_ns - v->stats.stalled_ns) / (double)NSEC_PER_SEC);
+	if (v->changed)
+		v->changed(v->changed_arg);
+}
 
 static bool serve(struct vbd *v)
 {
+	uint64_t now_ns = clock_monotonic_ns();
 	bool more = false;
 
 	v->disk->ops->reap(v->disk);
+	disk_stall_retry(&v->stall, v->disk, now_ns);
+	start_sync(v);
+	start_read(v);
 	for (unsigned int i = 0; i < v->queues; i++)
 		if (v->connected && !v->resting && !v->queue[i].broken)
 			more |= take(&v->queue[i]);
@@ -277,9 +450,23 @@ static bool serve(struct vbd *v)
 	v->disk->ops->reap(v->disk);
 	for (unsigned int i = 0; i < v->queues; i++)
 		publish(&v->queue[i]);
+	tell_stall(v, now_ns);
 	if (!v->under_way)
 		pthread_cond_broadcast(&v->idle);
+	if (!v->under_way && v->closing)
+		bus_wake(v->dev);
 	return more;
+}
+
+static int wait_ms(const struct vbd *v)
+{
+	uint64_t now_ns = clock_monotonic_ns(), next_ns = v->stall.next_ns;
+
+	if (!v->under_way)
+		return -1;
+	if (!v->stall.first || next_ns > now_ns + RETRY_MS * NSEC_PER_MSEC)
+		return RETRY_MS;
+	return next_ns > now_ns ? (int)((next_ns - now_ns) / NSEC_PER_MSEC) + 1 : 0;
 }
 
 static void *vbd_main(void *arg)
@@ -288,26 +475,21 @@ static void *vbd_main(void *arg)
 	struct pollfd p[] = { { .fd = v->kick_fd, .events = POLLIN },
 			      { .fd = v->disk->ops->fd(v->disk), .events = POLLIN } };
 	bool stop = false;
-	int wait_ms = -1;
+	int timeout = -1;
 	eventfd_t count;
 
 	pthread_setname_np(pthread_self(), v->name);
 	while (!stop) {
-		poll(p, ARRAY_SIZE(p), wait_ms);
+		poll(p, ARRAY_SIZE(p), timeout);
 		if (p[0].revents)
 			eventfd_read(v->kick_fd, &count);
 		SCOPED_LOCK(&v->lock);
 
 		/* What the kernel would not take is tried again in a while. */
-		wait_ms = serve(v) ? 0 : v->under_way ? RETRY_MS : -1;
+		timeout = serve(v) ? 0 : wait_ms(v);
 		stop = v->stop;
 	}
 	return NULL;
-}
-
-static void kick(struct vbd *v)
-{
-	eventfd_write(v->kick_fd, 1);
 }
 
 /* On a vCPU's thread, under the domain's lock. */
@@ -423,36 +605,37 @@ static int vbd_connect(void *arg, struct bus_device *dev, struct err *err)
 	return 0;
 }
 
-static bool wait_idle(struct vbd *v, uint64_t deadline_ns)
-{
-	struct timespec t = clock_timespec(deadline_ns);
-
-	while (v->under_way)
-		if (pthread_cond_timedwait(&v->idle, &v->lock, &t) == ETIMEDOUT)
-			return !v->under_way;
-	return true;
-}
-
-static void vbd_disconnect(void *arg)
+static bool vbd_disconnect(void *arg)
 {
 	struct vbd *v = arg;
 	SCOPED_LOCK(&v->lock);
 
 	v->connected = false;
+	/* Nobody waits for the answers any more: as if they had not been taken. */
+	disk_stall_cancel(&v->stall);
+	v->closing = v->under_way;
+	if (!v->closing)
+		unbind(v);
 	kick(v);
-	while (v->under_way)
-		pthread_cond_wait(&v->idle, &v->lock);
-	unbind(v);
+	return !v->closing;
 }
 
-static bool vbd_drain(void *arg, uint64_t deadline_ns)
+static int vbd_drain(void *arg, uint64_t deadline_ns, struct err *err)
 {
 	struct vbd *v = arg;
+	struct timespec t = clock_timespec(deadline_ns);
 	SCOPED_LOCK(&v->lock);
 
 	v->resting = true;
 	kick(v);
-	return wait_idle(v, deadline_ns);
+	while (v->under_way)
+		if (pthread_cond_timedwait(&v->idle, &v->lock, &t) == ETIMEDOUT)
+			break;
+	if (!v->under_way)
+		return 0;
+	return refuse_stalled(v, err)
+		       ?: err_set(err, -ETIMEDOUT, "disk %s (%s) does not finish what it was asked to do", v->name,
+				  v->path);
 }
 
 static void vbd_go(void *arg)
@@ -464,9 +647,10 @@ static void vbd_go(void *arg)
 	kick(v);
 }
 
-static void vbd_free(void *arg)
+static bool vbd_free(void *arg)
 {
 	struct vbd *v = arg;
+	bool ended;
 
 	pthread_mutex_lock(&v->lock);
 	v->stop = true;
@@ -475,11 +659,15 @@ static void vbd_free(void *arg)
 		kick(v);
 		pthread_join(v->thread, NULL);
 	}
+	disk_stall_cancel(&v->stall);
 	disk_close(v->disk);
+	ended = !v->under_way;
 	close_fdp(&v->kick_fd);
 	pthread_cond_destroy(&v->idle);
 	pthread_mutex_destroy(&v->lock);
-	free(v);
+	if (ended) /* else what is under way names it for ever */
+		free(v);
+	return ended;
 }
 
 static const struct bus_class class = {
@@ -514,6 +702,7 @@ static void init(struct vbd *v)
 {
 	pthread_mutex_init(&v->lock, NULL);
 	thread_cond_init(&v->idle);
+	disk_stall_init(&v->stall);
 	v->kick_fd = eventfd(0, EFD_CLOEXEC);
 }
 
@@ -533,6 +722,19 @@ void vbd_get_stats(struct vbd *v, struct disk_stats *ret)
 	*ret = v->stats;
 	ret->connected = v->connected;
 	ret->bytes = v->disk->bytes;
+	if (!v->told)
+		ret->stalled_ns = 0;
+	else
+		snprintf(ret->trouble, sizeof(ret->trouble), "%s", why(v, v->stall.error));
+}
+
+void vbd_on_error(struct vbd *v, enum disk_on_error on_error, void (*changed)(void *arg), void *arg)
+{
+	SCOPED_LOCK(&v->lock);
+
+	v->stall.on_error = on_error;
+	v->changed = changed;
+	v->changed_arg = arg;
 }
 
 static int grow(struct vbd *v, uint64_t bytes, struct err *err)
@@ -540,6 +742,10 @@ static int grow(struct vbd *v, uint64_t bytes, struct err *err)
 	uint64_t now;
 	int r = v->disk->ops->resized(v->disk, &now);
 
+	if (r == 0 && disk_fd(v->disk) < 0 && bytes != now)
+		return err_set(err, -EOPNOTSUPP,
+			       "%s is served by NBD: make it larger there (qemu-img resize while the machine is off)",
+			       v->path);
 	if (r == 0 && bytes < now)
 		return err_set(err, -EINVAL, "%s has %llu bytes; disks do not shrink, the guest may have data there",
 			       v->path, (unsigned long long)now);

@@ -417,7 +417,7 @@ static int vif_connect(void *arg, struct bus_device *dev, struct err *err)
 	return 0;
 }
 
-static void vif_disconnect(void *arg)
+static bool vif_disconnect(void *arg)
 {
 	struct vif *v = arg;
 	SCOPED_HOLD(v);
@@ -425,19 +425,20 @@ static void vif_disconnect(void *arg)
 	v->connected = false;
 	unbind_ports(v);
 	drop_queue(v);
+	return true;
 }
 
 /* Between two holds of the lock nothing is half done: what was taken is answered. */
-static bool vif_drain(void *arg, uint64_t deadline_ns)
+static int vif_drain(void *arg, uint64_t deadline_ns, struct err *err)
 {
 	struct vif *v = arg;
 
 	/* The thread may have to wait for a page of the guest that still comes from an image. */
 	if (!lock_until(v, deadline_ns))
-		return false;
+		return err_set(err, -ETIMEDOUT, "a network does not finish what it was asked to do");
 	freeze_link(v, true);
 	pthread_mutex_unlock(&v->lock);
-	return true;
+	return 0;
 }
 
 static void vif_go(void *arg)
@@ -452,12 +453,12 @@ static void vif_go(void *arg)
 	wake(v);
 }
 
-static void vif_free(void *arg)
+static bool vif_free(void *arg)
 {
 	struct vif *v = arg;
 
 	if (!v)
-		return;
+		return true;
 	hold(v);
 	v->stop = true;
 	pthread_mutex_unlock(&v->lock);
@@ -471,6 +472,7 @@ static void vif_free(void *arg)
 	free(v->tx_buf);
 	pthread_mutex_destroy(&v->lock);
 	free(v);
+	return true;
 }
 
 static void vif_freep(struct vif **v)

@@ -28,9 +28,11 @@ enum guest_transport {
 
 struct guest_disk {
 	char *vdev; /* "xvda" */
-	char *path;
+	char *path;   /* or a URI of NBD */
+	char *format; /* disk_format(); NULL: raw */
 	bool readonly;
 	enum disk_cache cache;
+	enum disk_on_error on_error;
 };
 
 struct guest_disks {

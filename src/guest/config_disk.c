@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/str.h"
 #include "device/vbd.h"
 #include "guest/config_device.h"
 
@@ -12,6 +13,7 @@ static void disk_fini(struct guest_disk *d)
 {
 	free(d->vdev);
 	free(d->path);
+	free(d->format);
 }
 
 void guest_disks_fini(struct guest_disks *d)
@@ -45,14 +47,30 @@ int guest_disks_copy(const struct guest_disks *from, struct guest_disks *ret)
 			*d = from->disk[i];
 			d->vdev = strdup(d->vdev);
 			d->path = strdup(d->path);
+			d->format = d->format ? strdup(d->format) : NULL;
 		}
-		if (!d || !d->vdev || !d->path) {
+		if (!d || !d->vdev || !d->path || !d->format != !from->disk[i].format) {
 			guest_disks_fini(&copy);
 			return -ENOMEM;
 		}
 	}
 	*ret = copy;
 	return 0;
+}
+
+/* Formats are never guessed from what is in a file: a guest writes that, and a header can name files of the host. */
+static int check_format(const struct guest_disk *d, struct err *err)
+{
+	if (disk_format_is_raw(d->format))
+		return 0;
+	if (!disk_format(d->format))
+		return err_set(err, -EINVAL,
+			       "disk %s: format \"%.40s\": raw, qcow2, qcow, vmdk, vdi, vhd and vhdx are "
+			       "possible",
+			       d->path, d->format);
+	if (str_is_nbd_uri(d->path))
+		return err_set(err, -EINVAL, "disk %s: its format is its server's business: give none", d->path);
+	return *d->path == '/' ? 0 : err_set(err, -EINVAL, "disk %s: an absolute path is wanted", d->path);
 }
 
 int guest_disks_check(const struct guest_disks *d, struct err *err)
@@ -67,6 +85,8 @@ int guest_disks_check(const struct guest_disks *d, struct err *err)
 			if (!strcmp(d->disk[i].vdev, d->disk[k].vdev))
 				return err_set(err, -EINVAL, "disk %s: %s is there twice", d->disk[i].path,
 					       d->disk[i].vdev);
+		if (check_format(&d->disk[i], err) < 0)
+			return -EINVAL;
 	}
 	return 0;
 }
@@ -75,10 +95,15 @@ json_t *guest_disks_to_json(const struct guest_disks *d)
 {
 	json_t *list = json_array();
 
-	for (size_t i = 0; i < d->n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:b, s:s}", "vdev", d->disk[i].vdev, "path",
-						      d->disk[i].path, "readonly", d->disk[i].readonly, "cache",
-						      disk_cache_name(d->disk[i].cache)));
+	for (size_t i = 0; i < d->n; i++) {
+		const struct guest_disk *disk = &d->disk[i];
+		json_t *o = json_pack("{s:s, s:s, s:b, s:s, s:s*}", "vdev", disk->vdev, "path", disk->path, "readonly",
+				      disk->readonly, "cache", disk_cache_name(disk->cache), "format", disk->format);
+
+		if (disk->on_error) /* images without it are read by who knows nothing of it */
+			json_object_set_new(o, "on_error", json_string(disk_on_error_name(disk->on_error)));
+		json_array_append_new(list, o);
+	}
 	return list;
 }
 
@@ -105,6 +130,17 @@ static int get_key(struct guest_disk *d, const char *key, json_t *v, struct err 
 		return guest_device_text("disks", key, v, &d->vdev, err);
 	if (!strcmp(key, "path"))
 		return guest_device_text("disks", key, v, &d->path, err);
+	if (!strcmp(key, "format")) {
+		int r = guest_device_text("disks", key, v, &d->format, err);
+
+		if (r == 0 && disk_format_is_raw(d->format))
+			free(take_ptr(d->format));
+		return r;
+	}
+	if (!strcmp(key, "on_error"))
+		return json_is_string(v) && disk_on_error_parse(json_string_value(v), &d->on_error) == 0
+			       ? 0
+			       : err_set(err, -EINVAL, "disks: on_error: report, stall or auto is wanted");
 	if (!strcmp(key, "readonly"))
 		return guest_device_bool("disks", key, v, &d->readonly, err);
 	if (!strcmp(key, "cache"))

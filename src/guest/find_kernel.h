@@ -5,11 +5,12 @@
 
 #include "boot/boot.h"
 #include "boot/fromdisk.h"
+#include "device/vbd.h"
 #include "guest/config.h"
 
-/* @disk are those of @c, open. The error is that of the first one. */
-int find_kernel(const struct guest_config *c, struct disk *const *disk, boot_wait_fn *wait, void *arg,
-		struct boot_found *ret, struct err *err);
+/* @disk are those of @c, open, and @vbd what the guest has of them, at rest. The error is that of the first one. */
+int find_kernel(const struct guest_config *c, struct disk *const *disk, struct vbd *const *vbd, boot_wait_fn *wait,
+		void *arg, struct boot_found *ret, struct err *err);
 
 struct kernel_paths {
 	char kernel[32], initrd[32], name[256];

@@ -290,14 +290,23 @@ static void on_parked(void *arg)
 
 void guest_free(struct guest *g)
 {
+	bool ended;
+
 	if (!g)
 		return;
 	/* vCPU threads first: they call everything else. */
 	if (g->machine)
 		machine_stop(g->machine);
 	image_pager_silence(g->pager);
-	bus_free(g->bus);
+	ended = bus_free(g->bus);
 	shares_free(g->shares);
+	if (!ended) {
+		/* Memory that the kernel may write to later must not become anything else. */
+		log_error("%s: a disk does not end what it was asked to do; the memory of the machine stays until this "
+			  "process ends",
+			  g->config.name);
+		return;
+	}
 	xen_domain_free(g->domain);
 	console_free(g->console);
 	ioapic_free(g->ioapic);
@@ -358,13 +367,26 @@ static int build_domain(struct guest *g, struct err *err)
 	return xen_domain_new(g->machine, &config, &ops, &g->domain, err);
 }
 
+static void on_disk_changed(void *arg)
+{
+	guest_changed(arg);
+}
+
 static int add_disk(struct guest *g, size_t i, struct err *err)
 {
 	const struct guest_disk *d = &g->config.disks.disk[i];
-	struct disk_options o = { .path = d->path, .readonly = d->readonly, .cache = d->cache };
-	int r = disk_file_open(&o, &g->disk[i], err);
+	struct disk_options o = { .path = d->path,
+				  .format = d->format ? disk_format(d->format) : NULL,
+				  .name = d->vdev,
+				  .folder = g->observer.folder,
+				  .readonly = d->readonly,
+				  .cache = d->cache };
+	int r = disk_open(&o, &g->disk[i], err);
 
-	return r ?: vbd_add(g->bus, d->vdev, g->disk[i], d->path, &g->vbd[i], err);
+	r = r ?: vbd_add(g->bus, d->vdev, g->disk[i], d->path, &g->vbd[i], err);
+	if (r == 0)
+		vbd_on_error(g->vbd[i], d->on_error, on_disk_changed, g);
+	return r;
 }
 
 /* They are there for the guest once guest_connect_devices() was called. */
@@ -494,7 +516,7 @@ int guest_load_ioapic(struct guest *g, struct bytes_reader *r, struct err *err)
 
 int guest_find_kernel(struct guest *g, int (*wait)(void *arg, struct err *err), void *arg, struct err *err)
 {
-	return g->config.kernel ? 0 : find_kernel(&g->config, g->disk, wait, arg, &g->found, err);
+	return g->config.kernel ? 0 : find_kernel(&g->config, g->disk, g->vbd, wait, arg, &g->found, err);
 }
 
 int guest_load_kernel(struct guest *g, struct err *err)
@@ -629,6 +651,20 @@ void guest_devices_go(struct guest *g)
 struct disk *guest_disk(struct guest *g, size_t i)
 {
 	return g->disk[i];
+}
+
+int guest_check_disks(struct guest *g, struct err *err)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < g->config.disks.n; i++)
+		r = vbd_check(g->vbd[i], err);
+	return r;
+}
+
+int guest_sync_disk(struct guest *g, size_t i, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	return vbd_sync(g->vbd[i], go_on, arg, err);
 }
 
 void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret)

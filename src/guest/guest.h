@@ -48,10 +48,10 @@ enum guest_end {
 const char *guest_state_name(enum guest_state s);
 const char *guest_end_name(enum guest_end e);
 
-/* Called from any thread when the state changed; must not block. */
 struct guest_observer {
-	void (*changed)(void *arg);
+	void (*changed)(void *arg); /* the state did; from any thread; must not block */
 	void *arg;
+	const char *folder; /* for sockets of its own; lives longer */
 };
 
 /* Builds the machine without content, or (@base_fd not NULL) with memory over that base: gmem_new_over(). */
@@ -145,6 +145,10 @@ int guest_drain_devices(struct guest *g, uint64_t deadline_ns, struct err *err);
 void guest_devices_go(struct guest *g);
 /* Number @i of its configuration. The bus's. */
 struct disk *guest_disk(struct guest *g, size_t i);
+/* -EBUSY: one of its disks stalls, and why. */
+int guest_check_disks(struct guest *g, struct err *err);
+/* See vbd_sync(). */
+int guest_sync_disk(struct guest *g, size_t i, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err);
 void guest_get_nic_stats(const struct guest *g, size_t i, struct vif_stats *ret); /* any thread */
 void guest_get_disk_stats(struct guest *g, size_t i, struct disk_stats *ret);	  /* any thread */
 /* See vbd_resize(). */

@@ -43,7 +43,7 @@ struct monitor {
 	enum image_key_kind key_kind;
 	struct sleep_fork fork; /* of which this machine is one */
 	bool is_fork;
-	char *working_sets;
+	char *working_sets, *folder; /* the second: of this machine's sockets */
 	struct sleeper *sleeper;
 	struct api_context context;
 	struct api_server *api;
@@ -294,6 +294,7 @@ static int setup(struct monitor *m, struct err *err)
 
 	if (r < 0)
 		return r;
+	observer.folder = m->folder = path_runtime(m->name, NULL);
 	m->lock_fd = path_lock(m->name, err);
 	if (m->lock_fd < 0)
 		return m->lock_fd;
@@ -459,6 +460,7 @@ int main(int argc, char **argv)
 	close_fdp(&m.lock_fd);
 	guest_config_fini(&m.config);
 	free(m.working_sets);
+	free(m.folder);
 	sd_event_unref(m.loop);
 	return 0;
 }

@@ -82,7 +82,8 @@ int sleep_request_enter(struct pm_run *run, void *arg, struct err *err)
 		return err_set(err, -EOPNOTSUPP,
 			       "the guest's kernel has not said that it can suspend "
 			       "(control/feature-suspend is not 1): it still boots, or has no Xen support");
-	r = await_devices(run, op, err);
+	/* Tasks that wait for a disk cannot be frozen: it would fail late, and without saying why. */
+	r = guest_check_disks(op->guest, err) ?: await_devices(run, op, err);
 	if (r < 0)
 		return r;
 	op->handler = (struct pm_handler){ .name = "sleep", .priority = 10, .handle = on_guest_call };
@@ -157,12 +158,14 @@ int sleep_drain_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
 	struct err busy = { 0 };
-	int r;
+	int r, drained = -ETIMEDOUT;
 
-	do
-		r = pm_check(run, err);
-	while (r == 0 && guest_drain_devices(op->guest, clock_monotonic_ns() + 10 * NSEC_PER_MSEC, &busy) < 0);
-	return r < 0 && busy.code < 0 ? err_prefix(err, "%s", busy.msg) : r;
+	while ((r = pm_check(run, err)) == 0 && drained == -ETIMEDOUT)
+		drained = guest_drain_devices(op->guest, clock_monotonic_ns() + 10 * NSEC_PER_MSEC, &busy);
+	if (r < 0)
+		return busy.code < 0 ? err_prefix(err, "%s", busy.msg) : r;
+	/* One that stalls is not waited for: what it needs comes when it comes. */
+	return drained < 0 ? err_set(err, drained, "%s", busy.msg) : 0;
 }
 
 /* RAX is 1 since the hypercall was handled; see docs/xen-abi.md for what "cancelled" leaves to us. */

@@ -31,7 +31,7 @@ int sleep_image_open_enter(struct pm_run *run, void *arg, struct err *err)
 					 .level = op->args.level };
 
 	(void)run;
-	if (sleep_leave_out_check(op, err) < 0)
+	if (sleep_check_own_disks(op, err) < 0 || sleep_leave_out_check(op, err) < 0)
 		return err->code;
 	op->child = op->args.incremental && !op->args.full && base->image;
 	if (op->child) {

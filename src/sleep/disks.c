@@ -6,6 +6,9 @@
  * told if somebody has written to them since. checkpoint and fork: the guest runs on and writes, so each disk
  * it can write is cloned at the moment, by the filesystem (a copy that shares all blocks until one side writes).
  * The clone lies beside its disk, for filesystems clone only within themselves. docs/disks.md has it for people.
+ *
+ * A file in a format that a qemu-nbd of ours serves is noted as a raw one, after a flush, and not cloned. A disk of
+ * somebody else's server can only be flushed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,20 +35,42 @@ static bool is_copied(const struct sleep_op *op)
 	return op->verb == SLEEP_CHECKPOINT || op->verb == SLEEP_FORK;
 }
 
+static int go_on(void *arg, struct err *err)
+{
+	return pm_check(arg, err);
+}
+
+/* A copy has its own disk: only what we have as a file ourselves can be cloned. */
+static int check_copy(const struct sleep_op *op, const struct guest_disk *d, struct err *err)
+{
+	if (!is_copied(op) || (!str_is_nbd_uri(d->path) && disk_format_is_raw(d->format)))
+		return 0;
+	return err_set(err, -EOPNOTSUPP, "disk %s (%s): its NBD server cannot be asked for a copy of this moment; %s",
+		       d->vdev, d->path,
+		       op->verb == SLEEP_FORK ? "machines of a fork can share it only if none writes to it (access=ro)"
+					      : "--no-disks leaves that to you");
+}
+
+int sleep_check_own_disks(struct sleep_op *op, struct err *err)
+{
+	const struct guest_disks *d = &guest_config(op->guest)->disks;
+	int r = guest_check_disks(op->guest, err);
+
+	for (size_t i = 0; r == 0 && i < d->n && !op->args.no_disks; i++)
+		r = d->disk[i].readonly ? 0 : check_copy(op, &d->disk[i], err);
+	return r;
+}
+
 /* What is still only in the host's memory, before the guest has to wait for it. */
 int sleep_sync_disks_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
 	const struct guest_disks *d = &guest_config(op->guest)->disks;
-	int r = 0;
+	int r = sleep_check_own_disks(op, err);
 
-	for (size_t i = 0; r == 0 && i < d->n; i++) {
-		if (op->args.no_disks || d->disk[i].readonly)
-			continue;
-		r = pm_check(run, err);
-		if (r == 0 && fdatasync(disk_fd(guest_disk(op->guest, i))) < 0)
-			r = err_errno(err, -errno, "write disk %s", d->disk[i].path);
-	}
+	for (size_t i = 0; r == 0 && i < d->n; i++)
+		if (!op->args.no_disks && !d->disk[i].readonly)
+			r = guest_sync_disk(op->guest, i, go_on, run, err);
 	return r ?: guest_sync_shares(op->guest, err);
 }
 
@@ -71,24 +96,43 @@ static int clone_disk(const struct guest_disk *d, int fd, uint32_t tag, struct s
 	return r;
 }
 
-static int note_disk(struct sleep_op *op, size_t i, uint32_t tag, struct err *err)
+/* What the machine's file is like. */
+static int note_file(const struct guest_disk *d, int fd, struct sleep_disk *note, struct err *err)
 {
-	const struct guest_disk *d = &guest_config(op->guest)->disks.disk[i];
-	int fd = disk_fd(guest_disk(op->guest, i));
-	struct sleep_disk *note = &op->disk[i];
 	struct stat st;
 
-	if (d->readonly)
-		return 0;
-	if (is_copied(op))
-		return clone_disk(d, fd, tag, note, err);
-	/* Once more: the last that the guest wrote has to be there for as long as the image. */
 	if (fdatasync(fd) < 0 || fstat(fd, &st) < 0)
 		return err_errno(err, -errno, "write disk %s", d->path);
 	note->noted = S_ISREG(st.st_mode);
 	note->bytes = (uint64_t)st.st_size;
 	note->mtime_ns = mtime_ns(&st);
 	return 0;
+}
+
+static int note_disk(struct sleep_op *op, size_t i, uint32_t tag, struct pm_run *run, struct err *err)
+{
+	const struct guest_disk *d = &guest_config(op->guest)->disks.disk[i];
+	struct disk *disk = guest_disk(op->guest, i);
+	struct sleep_disk *note = &op->disk[i];
+	_cleanup_close_ int served = -1;
+	int fd = disk_fd(disk), r;
+
+	if (d->readonly)
+		return 0;
+	/* Once more: the last that the guest wrote has to be there for as long as the image. */
+	r = guest_sync_disk(op->guest, i, go_on, run, err);
+	if (r < 0)
+		return r;
+	if (str_is_nbd_uri(d->path)) {
+		note->noted = note->remote = true;
+		note->bytes = disk->bytes;
+		return 0;
+	}
+	if (fd < 0)
+		fd = served = open(d->path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_errno(err, -errno, "disk %s", d->path);
+	return is_copied(op) ? clone_disk(d, fd, tag, note, err) : note_file(d, fd, note, err);
 }
 
 int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
@@ -101,12 +145,15 @@ int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
 
 	if (r < 0 || op->args.no_disks || !n)
 		return r;
+	r = sleep_check_own_disks(op, err); /* of a guest that sleeps already, nobody has asked yet */
+	if (r < 0)
+		return r;
 	op->disk = calloc(n, sizeof(*op->disk));
 	if (!op->disk || getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
 		return err_errno(err, -ENOMEM, "disks");
 	op->disks = n;
 	for (size_t i = 0; r == 0 && i < n; i++)
-		r = note_disk(op, i, tag, err);
+		r = note_disk(op, i, tag, run, err);
 	if (r < 0)
 		sleep_disks_undo(run, op);
 	return r;
@@ -144,7 +191,8 @@ json_t *sleep_disks_json(const struct sleep_op *op)
 			json_object_set_new(o, "snapshot", json_string(op->disk[i].snapshot));
 		if (op->disk[i].noted) {
 			json_object_set_new(o, "bytes", json_integer((json_int_t)op->disk[i].bytes));
-			json_object_set_new(o, "mtime_ns", json_integer(op->disk[i].mtime_ns));
+			if (!op->disk[i].remote)
+				json_object_set_new(o, "mtime_ns", json_integer(op->disk[i].mtime_ns));
 		}
 		json_array_append_new(list, o);
 	}
@@ -166,7 +214,9 @@ static int override(struct sleep_op *op, bool *overridden, struct err *err)
 		if (i == disks->n)
 			return err_set(err, -EINVAL, "the machine has no disk %s", other->disk[o].vdev);
 		free(disks->disk[i].path);
+		free(disks->disk[i].format);
 		disks->disk[i].path = take_ptr(other->disk[o].path);
+		disks->disk[i].format = take_ptr(other->disk[o].format);
 		overridden[i] = true;
 	}
 	return 0;
@@ -177,7 +227,7 @@ static int check_unchanged(const struct guest_disk *d, json_t *note, struct err 
 	json_t *bytes = json_object_get(note, "bytes"), *mtime = json_object_get(note, "mtime_ns");
 	struct stat st;
 
-	if (!bytes)
+	if (!bytes || str_is_nbd_uri(d->path)) /* sleep_check_disks() */
 		return 0;
 	if (stat(d->path, &st) < 0)
 		return err_errno(err, -errno, "disk %s", d->path);
@@ -216,11 +266,13 @@ static int prepare_disk(struct sleep_op *op, json_t *note, const bool *overridde
 {
 	const char *vdev = json_string_value(json_object_get(note, "vdev"));
 	const char *snapshot = json_string_value(json_object_get(note, "snapshot"));
+	json_t *bytes = json_object_get(note, "bytes"), *mtime = json_object_get(note, "mtime_ns");
 	struct guest_disks *d = &op->config.disks;
 
 	for (size_t i = 0; vdev && i < d->n; i++) {
 		if (strcmp(d->disk[i].vdev, vdev) || overridden[i] || op->args.keep_disks)
 			continue;
+		op->disk[i].wanted_bytes = mtime || snapshot ? 0 : (uint64_t)json_integer_value(bytes);
 		return snapshot ? own_clone(op, &d->disk[i], i, snapshot, err)
 				: check_unchanged(&d->disk[i], note, err);
 	}
@@ -247,4 +299,23 @@ int sleep_disks_prepare_enter(struct pm_run *run, void *arg, struct err *err)
 	if (r < 0)
 		sleep_disks_undo(run, op);
 	return r;
+}
+
+/* A server does not say when somebody wrote there; what it serves has at least to have the size that it had. */
+int sleep_check_disks(struct sleep_op *op, struct err *err)
+{
+	const struct guest_disks *d = &guest_config(op->guest)->disks;
+
+	for (size_t i = 0; i < MIN(op->disks, d->n); i++) {
+		uint64_t now = guest_disk(op->guest, i)->bytes, then = op->disk[i].wanted_bytes;
+
+		if (then && now != then)
+			return err_set(
+				err, -ESTALE,
+				"disk %s (%s) has %" PRIu64 " bytes and had %" PRIu64
+				" when the image was made, so it is another one; --disk vdev=%s,target=... names "
+				"the right one, --disks keep takes it as it is",
+				d->disk[i].vdev, d->disk[i].path, now, then, d->disk[i].vdev);
+	}
+	return 0;
 }

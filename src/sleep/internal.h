@@ -15,8 +15,10 @@
 struct sleep_disk {
 	char *snapshot; /* path of a clone */
 	bool noted;	/* what it was like: */
+	bool remote;	/* a server's: nobody knows when it was written to */
 	uint64_t bytes;
 	int64_t mtime_ns;
+	uint64_t wanted_bytes; /* RESTORE: what a remote one has to have; 0: anything */
 };
 
 /* One operation, from start to end. Lives on its thread. */
@@ -170,15 +172,19 @@ void sleep_disks_fini(struct sleep_op *op);
 json_t *sleep_disks_json(const struct sleep_op *op); /* for the metadata */
 /* RESTORE: op->config's disks become those that the machine is to have. */
 int sleep_disks_prepare_enter(struct pm_run *run, void *op, struct err *err);
+/* What would stand in the way later: a disk that stalls, or one that cannot be copied. Before anything is done. */
+int sleep_check_own_disks(struct sleep_op *op, struct err *err);
+/* RESTORE: what only shows once they are open. */
+int sleep_check_disks(struct sleep_op *op, struct err *err);
 /* shares.c. RESTORE: op->config's folders become those that the machine is to have, and are all there. */
 int sleep_shares_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_SYNC_DISKS                                                                                               \
 	{                                                                                                              \
-		"sync-disks", sleep_sync_disks_enter, NULL                                                             \
+		"sync-disks", sleep_sync_disks_enter, NULL, .limit_ns = 5 * SLEEP_LIMIT_NS                             \
 	}
 #define PHASE_DISKS                                                                                                    \
 	{                                                                                                              \
-		"disks", sleep_disks_enter, sleep_disks_undo                                                           \
+		"disks", sleep_disks_enter, sleep_disks_undo, .limit_ns = SLEEP_LIMIT_NS                               \
 	}
 
 /* fork.c: what is left of a fork's operation, whichever way it ended */

@@ -169,7 +169,7 @@ static int check_enter(struct pm_run *run, void *arg, struct err *err)
 			       parents ? op->trouble.msg : "", parents ? "; and " : "", lacks);
 	if (parents)
 		*err = op->trouble;
-	return op->trouble.code;
+	return op->trouble.code ?: sleep_check_disks(op, err);
 }
 
 /* The guest's memory comes from the image while it runs. False: this host cannot, or failed to. */

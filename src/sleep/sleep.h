@@ -91,6 +91,7 @@ struct sleep_observer {
 	/* An operation or guest changed (phase, progress, state): look. Any thread; must not block. */
 	void (*changed)(void *arg);
 	void *arg;
+	const char *folder; /* guest_observer's */
 };
 
 int sleeper_new(const struct sleep_observer *observer, struct sleeper **ret, struct err *err);

@@ -85,7 +85,8 @@ int sleeper_new(const struct sleep_observer *observer, struct sleeper **ret, str
 	pthread_mutex_init(&s->lock, NULL);
 	if (observer)
 		s->observer = *observer;
-	s->guest_observer = (struct guest_observer){ .changed = on_guest_changed, .arg = s };
+	s->guest_observer =
+		(struct guest_observer){ .changed = on_guest_changed, .arg = s, .folder = s->observer.folder };
 	*ret = s;
 	return 0;
 }

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/served.h"
 #include "base/str.h"
 #include "base/thread.h"
 
@@ -527,6 +528,109 @@ static void test_cleanup_closes_what_was_not_taken(void **state)
 	pthread_mutex_unlock(&mutex);
 }
 
+static void test_nbd_uris_are_told_by_their_scheme(void **state)
+{
+	(void)state;
+	assert_true(str_is_nbd_uri("nbd://host/export"));
+	assert_true(str_is_nbd_uri("nbds+unix:///?socket=/s"));
+	assert_false(str_is_nbd_uri("nbd.raw"));
+	assert_false(str_is_nbd_uri("/srv/nbd://x"));
+	assert_false(str_is_nbd_uri("nbd:/x"));
+	assert_false(str_is_nbd_uri(""));
+}
+
+/* ---- bytes over a socket ---- */
+
+#define SERVED (SERVED_MAX * 3u + 100)
+
+static struct {
+	int fd[2], result;
+	unsigned int reads, fails_at; /* 0: never */
+	pthread_t thread;
+} service;
+
+static int read_pattern(void *arg, void *buf, size_t len, uint64_t offset)
+{
+	(void)arg;
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)buf)[i] = (uint8_t)((offset + i) * 13 + (offset + i) / 251);
+	return ++service.reads == service.fails_at ? -EIO : 0;
+}
+
+static void *service_main(void *arg)
+{
+	service.result = served_answer(service.fd[0], SERVED, read_pattern, arg);
+	close(service.fd[0]);
+	return NULL;
+}
+
+static void service_begin(void)
+{
+	uint64_t bytes;
+
+	service.reads = service.fails_at = 0;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, service.fd), 0);
+	assert_int_equal(thread_start(&service.thread, service_main, NULL), 0);
+	assert_int_equal(served_size(service.fd[1], &bytes), 0);
+	assert_int_equal(bytes, SERVED);
+}
+
+static int service_end(void)
+{
+	close(service.fd[1]);
+	pthread_join(service.thread, NULL);
+	return service.result;
+}
+
+static void test_bytes_are_served(void **state)
+{
+	static uint8_t got[SERVED], want[SERVED];
+
+	(void)state;
+	service_begin();
+	read_pattern(NULL, want, SERVED, 0);
+	assert_int_equal(served_read(service.fd[1], got, SERVED, 0), 0);
+	assert_memory_equal(got, want, SERVED);
+	assert_int_equal(served_read(service.fd[1], got, 10, SERVED - 10), 0);
+	assert_memory_equal(got, want + SERVED - 10, 10);
+	assert_int_equal(service_end(), 0);
+	service_begin();
+	service.fails_at = 2;
+	assert_int_equal(served_read(service.fd[1], got, SERVED, 0), -ENODATA);
+	assert_int_equal(service_end(), -EIO);
+}
+
+static void test_questions_that_make_no_sense_end_the_service(void **state)
+{
+	static const struct {
+		uint64_t offset, len;
+	} bad[] = { { 0, 0 },	       { 0, SERVED_MAX + 1 }, { SERVED, 1 },
+		    { SERVED - 1, 2 }, { UINT64_MAX, 2 },     { 0, UINT64_MAX } };
+
+	(void)state;
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		service_begin();
+		assert_int_equal(write(service.fd[1], &bad[i], sizeof(bad[i])), sizeof(bad[i]));
+		pthread_join(service.thread, NULL);
+		assert_int_equal(service.result, -EBADMSG);
+		assert_int_equal(service.reads, 0);
+		close(service.fd[1]);
+	}
+	service_begin();
+	assert_int_equal(write(service.fd[1], "short", 5), 5);
+	assert_int_equal(service_end(), -EBADMSG);
+	/* Who asks and does not listen keeps nobody. */
+	service_begin();
+	for (unsigned int i = 0; i < 100; i++)
+		if (write(service.fd[1], &(uint64_t[2]){ 0, SERVED_MAX }, 16) != 16)
+			break;
+	pthread_join(service.thread, NULL);
+	assert_int_equal(service.result, -EAGAIN);
+	close(service.fd[1]);
+	signal(SIGPIPE, SIG_DFL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -552,6 +656,9 @@ int main(void)
 		cmocka_unit_test(test_clock_and_str),
 		cmocka_unit_test(test_threads_leave_signals_to_the_main_one),
 		cmocka_unit_test(test_a_lock_is_waited_for_until_then),
+		cmocka_unit_test(test_nbd_uris_are_told_by_their_scheme),
+		cmocka_unit_test(test_bytes_are_served),
+		cmocka_unit_test(test_questions_that_make_no_sense_end_the_service),
 		cmocka_unit_test(test_spaces_around_are_trimmed),
 		cmocka_unit_test(test_cleanup_closes_what_was_not_taken),
 	};

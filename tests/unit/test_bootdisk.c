@@ -1,19 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a disk boots: configurations of boot loaders, partition tables, and both when somebody altered them. */
 #include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/served.h"
+#include "base/thread.h"
 #include "base/util.h"
 #include "bootdisk/entry.h"
 #include "bootdisk/parts.h"
+#include "bootdisk/source.h"
 
 /* "KERNEL|INITRD INITRD|COMMAND LINE" */
 static char *entry_text(const struct boot_entry *e)
@@ -369,6 +376,71 @@ static void test_any_byte_of_a_table_may_be_altered(void **state)
 		}
 }
 
+/* ---- a disk that is no file ---- */
+
+#define SERVED (40u * SERVED_MAX + 4096)
+
+static unsigned int questions;
+
+static int read_pattern(void *arg, void *buf, size_t len, uint64_t offset)
+{
+	(void)arg;
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)buf)[i] = (uint8_t)((offset + i) * 7 + (offset + i) / 509);
+	questions++;
+	return 0;
+}
+
+static void *serve(void *arg)
+{
+	served_answer(*(int *)arg, SERVED, read_pattern, NULL);
+	return NULL;
+}
+
+static void assert_source(int fd, uint64_t offset, size_t len)
+{
+	static uint8_t got[SERVED], want[SERVED];
+	unsigned int asked = questions;
+
+	assert_int_equal(source_read(fd, got, len, offset), 0);
+	asked = questions - asked;
+	read_pattern(NULL, want, len, offset);
+	questions--;
+	assert_memory_equal(got, want, len);
+	assert_in_range(asked, 0, len / SERVED_MAX + 2);
+}
+
+static void test_a_disk_that_is_served_reads_as_a_file(void **state)
+{
+	uint64_t bytes;
+	pthread_t thread;
+	int fd[2], null;
+
+	(void)state;
+	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fd), 0);
+	assert_int_equal(thread_start(&thread, serve, &fd[0]), 0);
+	assert_int_equal(source_open(fd[1], &bytes), 0);
+	assert_int_equal(bytes, SERVED);
+	assert_true(source_is_served());
+	for (uint64_t at = 0; at < SERVED; at += 4096) /* as libext2fs does */
+		assert_source(fd[1], at, 4096);
+	assert_in_range(questions, 41, 41);
+	assert_source(fd[1], 0, SERVED);
+	assert_source(fd[1], SERVED_MAX - 1, 2);
+	assert_source(fd[1], SERVED - 1, 1);
+	for (uint64_t i = 1; i < 500; i++)
+		assert_source(fd[1], i * 7919 * 131 % (SERVED - 5000), i * 10);
+	assert_int_equal(source_read(fd[1], &bytes, 2, SERVED - 1), -ENODATA);
+	assert_int_equal(source_read(fd[1], &bytes, 1, UINT64_MAX), -ENODATA);
+	close(fd[1]);
+	pthread_join(thread, NULL);
+	close(fd[0]);
+	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	assert_int_equal(source_open(null, &bytes), 0);
+	assert_false(source_is_served());
+	close(null);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +458,7 @@ int main(void)
 		cmocka_unit_test(test_a_chain_in_a_circle_ends),
 		cmocka_unit_test(test_gpt_partitions),
 		cmocka_unit_test(test_any_byte_of_a_table_may_be_altered),
+		cmocka_unit_test(test_a_disk_that_is_served_reads_as_a_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

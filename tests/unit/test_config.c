@@ -253,6 +253,35 @@ static void test_a_disk_can_stand_for_the_kernel(void **state)
 	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\"}], \"initrd\": \"/i\"}", "initrd /i");
 }
 
+static void test_disks_have_formats_and_ways_to_fail(void **state)
+{
+	_cleanup_free_ char *text = NULL;
+	struct guest_config c, copy;
+
+	(void)state;
+	accepted("{\"name\": \"a\", \"disks\": [{\"path\": \"/d.qcow2\"}, "
+		 "{\"path\": \"/d\", \"format\": \"vhd\", \"on_error\": \"stall\"}, "
+		 "{\"path\": \"nbd://h/e\", \"format\": \"raw\"}]}",
+		 &c);
+	assert_null(c.disks.disk[0].format); /* it was said nowhere: names are for who writes configurations */
+	assert_int_equal(c.disks.disk[0].on_error, DISK_ON_ERROR_AUTO);
+	assert_string_equal(c.disks.disk[1].format, "vhd");
+	assert_int_equal(c.disks.disk[1].on_error, DISK_ON_ERROR_STALL);
+	assert_null(c.disks.disk[2].format);
+	assert_int_equal(guest_config_copy(&c, &copy, NULL), 0);
+	text = guest_config_to_json(&copy);
+	guest_config_fini(&copy);
+	guest_config_fini(&c);
+	accepted(text, &c);
+	assert_string_equal(c.disks.disk[1].format, "vhd");
+	assert_int_equal(c.disks.disk[1].on_error, DISK_ON_ERROR_STALL);
+	guest_config_fini(&c);
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\", \"format\": \"luks\"}]}", "luks");
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"d\", \"format\": \"qcow2\"}]}", "absolute");
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"nbd://h\", \"format\": \"qcow2\"}]}", "server's business");
+	refused("{\"name\": \"a\", \"disks\": [{\"path\": \"/d\", \"on_error\": \"panic\"}]}", "on_error");
+}
+
 static void test_what_is_no_json_object_is_refused(void **state)
 {
 	(void)state;
@@ -293,6 +322,7 @@ int main(void)
 		cmocka_unit_test(test_names_that_are_no_names_are_refused),
 		cmocka_unit_test(test_what_cannot_be_is_refused_by_key),
 		cmocka_unit_test(test_a_disk_can_stand_for_the_kernel),
+		cmocka_unit_test(test_disks_have_formats_and_ways_to_fail),
 		cmocka_unit_test(test_what_is_no_json_object_is_refused),
 		cmocka_unit_test(test_words_have_numbers_and_numbers_words),
 	};

@@ -93,13 +93,19 @@ static long read_the_disk(void)
 	return pread(FD_DISK, &byte, 1, 0) == 1 ? 0 : -1;
 }
 
+/* One that is a socket. */
+static long ask_for_the_disk(void)
+{
+	return write(FD_DISK, &byte, 1) == 1 && read(FD_DISK, &byte, 1) == 1 ? 0 : -1;
+}
+
 static long write_the_kernel(void)
 {
 	return write(FD_KERNEL, &byte, 1) == 1 ? 0 : -1;
 }
 
 /* The wait status of a confined child that does it, and exits with 0 if it returns 0. */
-static int status_of(long (*act)(void))
+static int status_of(bool served, long (*act)(void))
 {
 	pid_t pid = fork();
 	int status;
@@ -107,7 +113,7 @@ static int status_of(long (*act)(void))
 	if (!pid) {
 		dup2(open("/dev/zero", O_RDWR), FD_DISK);
 		dup2(memfd_create("kernel", 0), FD_KERNEL);
-		if (confine(NULL) < 0)
+		if (confine(served, NULL) < 0)
 			_exit(99);
 		_exit(act() ? 1 : 0);
 	}
@@ -118,10 +124,13 @@ static int status_of(long (*act)(void))
 static void test_what_it_needs_is_allowed(void **state)
 {
 	(void)state;
-	assert_int_equal(status_of(read_the_disk), 0);
-	assert_int_equal(status_of(write_the_kernel), 0);
-	assert_int_equal(status_of(use_memory), 0);
-	assert_int_equal(status_of(use_too_much_memory), 0);
+	assert_int_equal(status_of(false, read_the_disk), 0);
+	assert_int_equal(status_of(true, ask_for_the_disk), 0);
+	for (int served = 0; served < 2; served++) {
+		assert_int_equal(status_of(served, write_the_kernel), 0);
+		assert_int_equal(status_of(served, use_memory), 0);
+		assert_int_equal(status_of(served, use_too_much_memory), 0);
+	}
 }
 
 static void test_all_else_ends_it(void **state)
@@ -143,11 +152,15 @@ static void test_all_else_ends_it(void **state)
 	};
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(acts); i++) {
-		int status = status_of(acts[i].act);
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(acts); i++) {
+		bool served = i >= ARRAY_SIZE(acts);
+		long (*act)(void) = acts[i % ARRAY_SIZE(acts)].act;
+		int status = status_of(served, act);
 
+		if (served && act == write_to_the_disk) /* which is then to ask */
+			continue;
 		if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGSYS)
-			fail_msg("%s: status %#x", acts[i].what, status);
+			fail_msg("%s%s: status %#x", acts[i % ARRAY_SIZE(acts)].what, served ? " (served)" : "", status);
 	}
 }
 

@@ -50,9 +50,10 @@
 struct gate {
 	struct disk disk, *inner;
 	struct vbd *vbd;
-	atomic_uint passes;   /* of the disk's thread: each begins with a look at what is done */
-	atomic_uint count[4]; /* by enum disk_op */
+	atomic_uint passes; /* of the disk's thread: each begins with a look at what is done */
+	atomic_uint count[DISK_OPS];
 	atomic_int last;
+	atomic_int fails; /* with this errno */
 	atomic_bool shut;
 	struct disk_io *held[HELD];
 	unsigned int helds;
@@ -71,7 +72,9 @@ static void gate_submit(struct disk *d, struct disk_io *io)
 
 	g->count[io->op]++;
 	g->last = io->op;
-	if (g->shut && g->helds < HELD)
+	if (g->fails)
+		io->done(io, -g->fails);
+	else if (g->shut && g->helds < HELD)
 		g->held[g->helds++] = io;
 	else
 		g->inner->ops->submit(g->inner, io);
@@ -101,9 +104,13 @@ static int gate_resized(struct disk *d, uint64_t *ret_bytes)
 	return g->inner->ops->resized(g->inner, ret_bytes);
 }
 
+static struct disk_io *forgotten; /* what it held when it was closed, so that leaks are told apart */
+
 static void gate_close(struct disk *d)
 {
 	struct gate *g = container_of(d, struct gate, disk);
+
+	forgotten = g->helds ? g->held[0] : NULL;
 
 	disk_close(g->inner);
 	close(g->wake_fd);
@@ -1510,6 +1517,279 @@ static void test_names_have_linux_numbers(void **state)
 		assert_int_equal(vbd_number(bad[i]), 0);
 }
 
+/* ---- what fails ---- */
+
+static atomic_uint changes;
+
+static void on_changed(void *arg)
+{
+	(void)arg;
+	changes++;
+}
+
+static bool stalls(void)
+{
+	struct disk_stats s;
+
+	vbd_get_stats(gate->vbd, &s);
+	return s.stalled_ns;
+}
+
+static int go_on(void *arg, struct err *err)
+{
+	return arg && clock_monotonic_ns() > *(uint64_t *)arg ? err_set(err, -ETIMEDOUT, "too late") : 0;
+}
+
+static void test_what_stalls_is_tried_again_until_it_works(void **state)
+{
+	struct blkif_request req = rw(BLKIF_OP_WRITE, 0, 1);
+	static char text[4096];
+	struct disk_stats s;
+
+	(void)state;
+	vbd_on_error(gate->vbd, DISK_ON_ERROR_STALL, on_changed, NULL);
+	changes = 0;
+	connect_ring(&ring, "xvda", 0);
+	log_begin();
+	fill(0, 0x77);
+	gate->fails = EIO;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(stalls());
+	vbd_get_stats(gate->vbd, &s);
+	assert_string_equal(s.trouble, strerror(EIO));
+	WAIT(gate->count[DISK_WRITE] >= 3);
+	assert_false(answered(&ring));
+	gate->fails = 0;
+	assert_int_equal(response(&ring).status, BLKIF_RSP_OKAY);
+	assert_file(0, 8, 0x77);
+	WAIT(!stalls());
+	assert_int_equal(changes, 2);
+	vbd_get_stats(gate->vbd, &s);
+	assert_int_equal(s.errors, 0);
+	assert_int_equal(log_end(text, sizeof(text)), 2);
+	assert_non_null(strstr(text, "xvda"));
+	assert_non_null(strstr(text, "stalls: Input/output error"));
+	assert_non_null(strstr(text, "works again"));
+}
+
+static void assert_told(int error, enum disk_on_error on_error)
+{
+	vbd_on_error(gate->vbd, on_error, NULL, NULL);
+	gate->fails = error;
+	log_begin();
+	assert_int_equal(transfer_rw(&ring, BLKIF_OP_WRITE, 0, 1), BLKIF_RSP_ERROR);
+	log_end((char[4096]){ 0 }, 4096);
+	assert_false(stalls());
+	gate->fails = 0;
+}
+
+static void assert_kept(int error, enum disk_on_error on_error)
+{
+	struct blkif_request req = rw(BLKIF_OP_WRITE, 0, 1);
+
+	vbd_on_error(gate->vbd, on_error, NULL, NULL);
+	gate->fails = error;
+	log_begin();
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(stalls());
+	assert_false(answered(&ring));
+	gate->fails = 0;
+	assert_int_equal(response(&ring).status, BLKIF_RSP_OKAY);
+	WAIT(!stalls());
+	log_end((char[4096]){ 0 }, 4096);
+}
+
+static void test_what_is_done_with_an_error_is_said_by_who_configures(void **state)
+{
+	(void)state;
+	connect_ring(&ring, "xvda", 0);
+	assert_told(ENOSPC, DISK_ON_ERROR_REPORT);
+	assert_told(ENOTCONN, DISK_ON_ERROR_REPORT);
+	assert_told(EIO, DISK_ON_ERROR_AUTO);
+	assert_told(EINVAL, DISK_ON_ERROR_STALL); /* the guest's own fault: it would be so for ever */
+	assert_kept(ENOSPC, DISK_ON_ERROR_AUTO);
+	assert_kept(EDQUOT, DISK_ON_ERROR_AUTO);
+	assert_kept(ENOTCONN, DISK_ON_ERROR_AUTO);
+	assert_kept(EIO, DISK_ON_ERROR_STALL);
+}
+
+static void test_drain_names_the_disk_that_stalls(void **state)
+{
+	struct blkif_request req = rw(BLKIF_OP_WRITE, 0, 1);
+	struct err err = { 0 };
+
+	(void)state;
+	connect_ring(&ring, "xvda", 0);
+	log_begin();
+	gate->fails = ENOSPC;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(stalls());
+	assert_int_equal(bus_drain(bus, clock_monotonic_ns() + NSEC_PER_MSEC, &err), -EBUSY);
+	assert_non_null(strstr(err.msg, "xvda"));
+	assert_non_null(strstr(err.msg, "No space left"));
+	assert_int_equal(vbd_sync(gate->vbd, go_on, NULL, &err), -EBUSY);
+	assert_int_equal(vbd_check(gate->vbd, NULL), -EBUSY);
+	bus_go(bus); /* it runs on, */
+	gate->fails = 0;
+	assert_int_equal(response(&ring).status, BLKIF_RSP_OKAY); /* and so does its disk */
+	assert_int_equal(bus_drain(bus, soon(), NULL), 0);
+	assert_int_equal(vbd_check(gate->vbd, NULL), 0);
+	log_end((char[4096]){ 0 }, 4096);
+}
+
+static void test_what_stalls_does_not_outlive_its_ring(void **state)
+{
+	struct blkif_request req = rw(BLKIF_OP_WRITE, 0, 1);
+	unsigned int n;
+
+	(void)state;
+	connect_ring(&ring, "xvda", 0);
+	log_begin();
+	fill(0, 0x78);
+	gate->fails = ENOSPC;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(stalls());
+	close_front("xvda");
+	WAIT(!stalls());
+	gate->fails = 0;
+	n = gate->count[DISK_WRITE];
+	connect_ring(&ring, "xvda", 1);
+	assert_works(&ring);
+	assert_int_equal(gate->count[DISK_WRITE], n);
+	log_end((char[4096]){ 0 }, 4096);
+}
+
+/* The bus's lock is had by nobody who waits for a disk. */
+static void test_a_disk_that_hangs_holds_nobody_up(void **state)
+{
+	struct blkif_request req = rw(BLKIF_OP_READ, 16, 1);
+	struct ring second;
+	int fd = make_file(other_path);
+	struct gate *hung = gate;
+
+	(void)state;
+	gate = add_disk("xvdb", other_path, false);
+	bus_offer(bus);
+	connect_ring(&ring, "xvda", 0);
+	hung->shut = true;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(hung->count[DISK_READ] == 1);
+	put_state("xvda", XenbusStateClosing);
+	for (unsigned int i = 0; i < 100; i++)
+		bus_go(bus);
+	assert_int_equal(vbd_resize(hung->vbd, 0, NULL), 0);
+	connect_ring(&second, "xvdb", 1);
+	assert_works(&second);
+	assert_node("state", "4"); /* the frontend waits, as it should */
+	gate = hung;
+	open_gate(hung);
+	wait_state("xvda", XenbusStateClosing);
+	close_front("xvda");
+	connect_ring(&ring, "xvda", 0);
+	assert_works(&ring);
+	close(fd);
+}
+
+/* Also one that did not wait for us: what it closed is closed first. */
+static void test_a_frontend_that_closes_and_connects_gets_a_new_ring(void **state)
+{
+	struct blkif_request req = rw(BLKIF_OP_READ, 16, 1);
+	struct ring next;
+
+	(void)state;
+	connect_ring(&ring, "xvda", 0);
+	gate->shut = true;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(gate->count[DISK_READ] == 1);
+	put_state("xvda", XenbusStateClosing);
+	bus_go(bus);
+	looked(&ring); /* and the bus's thread, which it woke */
+	looked(&ring);
+	put_state("xvda", XenbusStateInitialising);
+	make_ring(&next, "xvda", 1);
+	open_gate(gate);
+	wait_state("xvda", XenbusStateClosing);
+	put_state("xvda", XenbusStateClosed);
+	wait_state("xvda", XenbusStateClosed);
+	put_state("xvda", XenbusStateInitialising);
+	wait_state("xvda", XenbusStateInitWait);
+	put_ring(&next);
+	wait_state("xvda", XenbusStateConnected);
+	assert_works(&next);
+}
+
+static void test_a_machine_ends_though_its_disk_hangs(void **state)
+{
+	static struct vbd *left; /* what hangs refers to it for ever, and that is no leak */
+	struct blkif_request req = rw(BLKIF_OP_READ, 16, 1);
+	uint64_t begin = clock_monotonic_ns();
+
+	(void)state;
+	left = gate->vbd;
+	connect_ring(&ring, "xvda", 0);
+	gate->shut = true;
+	ask(&ring, &req);
+	push(&ring);
+	WAIT(gate->count[DISK_READ] == 1);
+	assert_false(bus_free(bus)); /* somebody may still write to its memory */
+	bus = NULL;
+	gate = NULL;
+	assert_true(clock_monotonic_ns() - begin < 10 * NSEC_PER_SEC);
+	assert_non_null(left);
+	forgotten->done(forgotten, 0); /* so late that nobody cares */
+}
+
+static void test_sync_is_a_flush_that_somebody_waits_for(void **state)
+{
+	uint64_t past = 0;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(vbd_sync(gate->vbd, go_on, NULL, NULL), 0); /* without a frontend */
+	assert_int_equal(gate->count[DISK_SYNC], 1);
+	connect_ring(&ring, "xvda", 0);
+	assert_int_equal(bus_drain(bus, soon(), NULL), 0);
+	assert_int_equal(vbd_sync(gate->vbd, go_on, NULL, NULL), 0); /* at rest */
+	assert_int_equal(gate->count[DISK_SYNC], 2);
+	gate->fails = EIO;
+	assert_int_equal(vbd_sync(gate->vbd, go_on, NULL, &err), -EIO);
+	assert_non_null(strstr(err.msg, path));
+	gate->fails = 0;
+	gate->shut = true;
+	assert_int_equal(vbd_sync(gate->vbd, go_on, &past, &err), -ETIMEDOUT);
+	assert_non_null(strstr(err.msg, "xvda"));
+	open_gate(gate);
+	assert_int_equal(vbd_sync(gate->vbd, go_on, NULL, NULL), 0);
+	assert_int_equal(bus_drain(bus, soon(), NULL), 0);
+}
+
+static void test_what_we_read_ourselves_is_waited_for(void **state)
+{
+	static uint8_t buf[NIDRA_PAGE_SIZE];
+	uint64_t past = 0;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 512, go_on, NULL, NULL), 0);
+	for (unsigned int i = 0; i < sizeof(buf); i++)
+		assert_int_equal(buf[i], byte_of(512 + i));
+	gate->fails = EIO;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 0, go_on, NULL, &err), -EIO);
+	assert_non_null(strstr(err.msg, path));
+	gate->fails = 0;
+	gate->shut = true;
+	assert_int_equal(vbd_read(gate->vbd, buf, sizeof(buf), 0, go_on, &past, NULL), -ETIMEDOUT);
+	open_gate(gate);
+	assert_int_equal(vbd_read(gate->vbd, buf, 512, DISK - 512, go_on, NULL, NULL), 0);
+	assert_int_equal(buf[511], byte_of(DISK - 1));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -1560,6 +1840,15 @@ int main(void)
 		TEST(test_a_file_that_grew_has_a_new_size),
 		TEST(test_a_guest_is_told_that_its_disk_grew),
 		TEST(test_what_a_disk_did_is_counted),
+		TEST(test_what_stalls_is_tried_again_until_it_works),
+		TEST(test_what_is_done_with_an_error_is_said_by_who_configures),
+		TEST(test_drain_names_the_disk_that_stalls),
+		TEST(test_what_stalls_does_not_outlive_its_ring),
+		TEST(test_a_disk_that_hangs_holds_nobody_up),
+		TEST(test_a_frontend_that_closes_and_connects_gets_a_new_ring),
+		TEST(test_a_machine_ends_though_its_disk_hangs),
+		TEST(test_sync_is_a_flush_that_somebody_waits_for),
+		TEST(test_what_we_read_ourselves_is_waited_for),
 		cmocka_unit_test(test_names_have_linux_numbers),
 	};
 

@@ -117,6 +117,15 @@ static void test_disks_are_read_as_xl_reads_them(void **state)
 		{ "vdev=xvda, access=rw, cache=none, target=/a,b=c",
 		  "[{\"cache\":\"none\",\"path\":\"/a,b=c\",\"readonly\":false,\"vdev\":\"xvda\"}]" },
 		{ "/with=equals", "[{\"path\":\"/with=equals\"}]" },
+		{ "/x,qcow2,xvda,rw", "[{\"format\":\"qcow2\",\"path\":\"/x\",\"readonly\":false,\"vdev\":\"xvda\"}]" },
+		{ "/x.QCow2", "[{\"format\":\"qcow2\",\"path\":\"/x.QCow2\"}]" },
+		{ "/x.vhd,,xvda", "[{\"format\":\"vhd\",\"path\":\"/x.vhd\",\"vdev\":\"xvda\"}]" },
+		{ "format=raw,target=/x.qcow2", "[{\"path\":\"/x.qcow2\"}]" }, /* the name means nothing */
+		{ "/x.qcow2,raw", "[{\"path\":\"/x.qcow2\"}]" },
+		{ "/qcow2", "[{\"path\":\"/qcow2\"}]" },
+		{ "nbd+unix:///a?socket=/s,,xvdb", "[{\"path\":\"nbd+unix:///a?socket=/s\",\"vdev\":\"xvdb\"}]" },
+		{ "on-error=stall,target=nbd://host:1/x.qcow2",
+		  "[{\"on_error\":\"stall\",\"path\":\"nbd://host:1/x.qcow2\"}]" },
 	};
 
 	(void)state;
@@ -133,7 +142,7 @@ static void test_disks_are_read_as_xl_reads_them(void **state)
 	refused("disk = [ 1 ]", -EINVAL, "a list of strings");
 	refused("disk = [ '' ]", -EINVAL, "which file");
 	refused("disk = [ 'vdev=xvda' ]", -EINVAL, "which file");
-	refused("disk = [ '/x,qcow2,xvda,rw' ]", -EOPNOTSUPP, "only raw");
+	refused("disk = [ 'format=,target=/x' ]", -EINVAL, "which format");
 	refused("disk = [ '/x,raw,xvda,maybe' ]", -EINVAL, "ro or rw");
 	refused("disk = [ '/x,raw,xvda,rw,more' ]", -EINVAL, "too many");
 	refused("disk = [ '/x,colour=red' ]", -EINVAL, "unknown key");
