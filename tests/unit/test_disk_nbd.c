@@ -16,7 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,6 +57,16 @@ static bool there_is(const char *program)
 		}                                                                                                      \
 	} while (0)
 
+/* Its socket has a name before somebody listens there. */
+static bool listens(void)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", sock);
+	return connect(fd, (struct sockaddr *)&a, sizeof(a)) == 0;
+}
+
 /* nbdkit with @args behind its own, up to NULL. */
 static void serve(const char *const *args)
 {
@@ -72,7 +84,7 @@ static void serve(const char *const *args)
 		execvp(argv[0], (char **)(uintptr_t)argv);
 		_exit(127);
 	}
-	WAIT(access(sock, F_OK) == 0);
+	WAIT(listens());
 }
 
 #define SERVE(...) serve((const char *const[]){ __VA_ARGS__, NULL })
