@@ -44,7 +44,7 @@ static long map_memory_to_execute(void)
 
 static long send_a_signal(void)
 {
-	return kill(getppid(), 0);
+	return kill(1, 0); /* getppid() is not allowed, either, and would end it first */
 }
 
 static const struct act forbidden[] = {
