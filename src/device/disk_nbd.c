@@ -40,7 +40,7 @@ struct op {
 	uint64_t offset, bytes;
 	uint64_t number; /* of a kept one; of a flush: the last one that it covers */
 	uint8_t *buf;
-	bool own_buf;
+	bool own_buf, completed;
 	unsigned int conn;
 	int result;
 	TAILQ_ENTRY(op) at;
@@ -78,6 +78,7 @@ static int on_completed(void *arg, int *error)
 {
 	struct op *o = arg;
 
+	o->completed = true;
 	o->result = -*error;
 	o->n->busy[o->conn]--;
 	TAILQ_REMOVE(&o->n->under_way, o, at);
@@ -108,12 +109,15 @@ static bool is_over(struct nbd_handle *h)
 	return nbd_aio_is_dead(h) || nbd_aio_is_closed(h);
 }
 
-/* 0: it was completed, or will be. */
+/*
+ * 0: it was completed, or will be. A command that finds its connection dead is completed before libnbd returns; as it
+ * is forgotten then, what libnbd (1.14) returns is read from memory that was freed, and may look like a refusal.
+ */
 static int refusal(struct op *o, struct nbd_handle *h)
 {
 	int error;
 
-	if (command(o, h) >= 0)
+	if (command(o, h) >= 0 || o->completed)
 		return 0;
 	error = nbd_get_errno();
 	return is_over(h) ? ENOTCONN : error ? error : EIO;
@@ -124,6 +128,7 @@ static void post(struct op *o)
 	struct disk_nbd *n = o->n;
 	int error;
 
+	o->completed = false;
 	o->conn = 0;
 	for (unsigned int i = 1; i < n->conns; i++)
 		if (n->busy[i] < n->busy[o->conn])
