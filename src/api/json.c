@@ -111,16 +111,15 @@ static json_t *json_of_disks(struct guest *g)
 		struct disk_stats s;
 
 		guest_get_disk_stats(g, i, &s);
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s*, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}",
-						      "vdev", d->disk[i].vdev, "path", d->disk[i].path, "format",
-						      d->disk[i].format, "readonly",
-						      d->disk[i].readonly, "connected", s.connected, "bytes",
-						      (json_int_t)s.bytes, "reads", (json_int_t)s.reads, "writes",
-						      (json_int_t)s.writes, "flushes", (json_int_t)s.flushes,
-						      "discards", (json_int_t)s.discards, "errors",
-						      (json_int_t)s.errors, "read_bytes", (json_int_t)s.read_bytes,
-						      "written_bytes", (json_int_t)s.written_bytes, "stalled",
-						      s.stalled_ns ? json_of_text(s.trouble) : NULL));
+		json_array_append_new(
+			list,
+			json_pack("{s:s, s:s, s:s*, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o*}", "vdev",
+				  d->disk[i].vdev, "path", d->disk[i].path, "format", d->disk[i].format, "readonly",
+				  d->disk[i].readonly, "connected", s.connected, "bytes", (json_int_t)s.bytes, "reads",
+				  (json_int_t)s.reads, "writes", (json_int_t)s.writes, "flushes", (json_int_t)s.flushes,
+				  "discards", (json_int_t)s.discards, "errors", (json_int_t)s.errors, "read_bytes",
+				  (json_int_t)s.read_bytes, "written_bytes", (json_int_t)s.written_bytes, "stalled",
+				  s.stalled_ns ? json_of_text(s.trouble) : NULL));
 	}
 	return list;
 }

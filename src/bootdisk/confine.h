@@ -13,8 +13,8 @@
 #define FD_INITRD 5
 
 /*
- * From here on: read the disk, write the rest, have some memory and time, end. Nothing else, for good. @served: the disk
- * is a socket (source.h). Does nothing in a build with sanitizers (base/sandbox.h).
+ * From here on: read the disk, write the rest, have some memory and time, end. Nothing else, for good. @served: the
+ * disk is a socket (source.h). Does nothing in a build with sanitizers (base/sandbox.h).
  */
 int confine(bool served, struct err *err);
 

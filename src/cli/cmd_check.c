@@ -113,7 +113,8 @@ static void check_disks(json_t *o)
 static void check_shares(json_t *o)
 {
 	line(is(o, "landlock") ? GOOD : WARN, "servers of shared folders can be shut into their folder (Landlock)",
-	     "The kernel has it since 5.19, if landlock is among its security modules (lsm=). Without it they have a system "
+	     "The kernel has it since 5.19, if landlock is among its security modules (lsm=). Without it they have a "
+	     "system "
 	     "call filter and stay in their folder by how they open files.");
 }
 

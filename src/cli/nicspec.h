@@ -8,9 +8,9 @@
 #include "base/err.h"
 
 /*
- * "user", "tap=NAME", "bridge=NAME", "link=PATH", with "mac=..." and (user) "forward=..." and "restricted" behind a comma, as the
- * configuration wants it (guest/config.h). Without any of the first it is bridge=xenbr0, as in xl. The path is made
- * absolute.
+ * "user", "tap=NAME", "bridge=NAME", "link=PATH", with "mac=..." and (user) "forward=..." and "restricted" behind a
+ * comma, as the configuration wants it (guest/config.h). Without any of the first it is bridge=xenbr0, as in xl. The
+ * path is made absolute.
  */
 int nicspec_parse(const char *text, json_t **ret, struct err *err);
 

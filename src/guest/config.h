@@ -27,7 +27,7 @@ enum guest_transport {
 #define GUEST_DISKS_MAX 26
 
 struct guest_disk {
-	char *vdev; /* "xvda" */
+	char *vdev;   /* "xvda" */
 	char *path;   /* or a URI of NBD */
 	char *format; /* disk_format(); NULL: raw */
 	bool readonly;
