@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "base/str.h"
 
 /* A request on its way to a route's handler. */
 struct call {
@@ -194,12 +195,13 @@ static int parse_codec(struct call *call, const char *name, enum image_codec *re
 {
 	static const char *const names[IMAGE_CODECS] = { "none", "zstd", "lz4" };
 
-	for (int i = 0; name && i < IMAGE_CODECS; i++)
-		if (!strcmp(names[i], name)) {
-			*ret = (enum image_codec)i;
-			return 0;
-		}
-	return name ? err_set(&call->err, -EINVAL, "compress: \"%.20s\" is not zstd, lz4 or none", name) : 0;
+	int i = name ? str_index(names, IMAGE_CODECS, name) : 0;
+
+	if (i < 0)
+		return err_set(&call->err, -EINVAL, "compress: \"%.20s\" is not zstd, lz4 or none", name);
+	if (name)
+		*ret = (enum image_codec)i;
+	return 0;
 }
 
 /* What checkpoint and save take. */

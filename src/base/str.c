@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/str.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +27,14 @@ char *str_trim(char *s)
 	while (n && strchr(" \t", s[n - 1]))
 		s[--n] = 0;
 	return s;
+}
+
+int str_index(const char *const *names, size_t n, const char *s)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(names[i], s))
+			return (int)i;
+	return -EINVAL;
 }
 
 bool str_is_nbd_uri(const char *s)

@@ -9,6 +9,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
+#include "base/str.h"
 #include "base/util.h"
 #include "device/disk.h"
 
@@ -25,12 +26,12 @@ static const char *const cache_names[] = { "writeback", "none", "writethrough", 
 
 int disk_cache_parse(const char *name, enum disk_cache *ret)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(cache_names); i++)
-		if (!strcmp(cache_names[i], name)) {
-			*ret = (enum disk_cache)i;
-			return 0;
-		}
-	return -EINVAL;
+	int i = str_index(cache_names, ARRAY_SIZE(cache_names), name);
+
+	if (i < 0)
+		return i;
+	*ret = (enum disk_cache)i;
+	return 0;
 }
 
 const char *disk_cache_name(enum disk_cache c)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/str.h"
 #include "base/util.h"
 
 #define FIRST_PAUSE_NS (250 * NSEC_PER_MSEC)
@@ -14,12 +15,12 @@ static const char *const names[] = { "auto", "report", "stall" };
 
 int disk_on_error_parse(const char *name, enum disk_on_error *ret)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		if (!strcmp(names[i], name)) {
-			*ret = (enum disk_on_error)i;
-			return 0;
-		}
-	return -EINVAL;
+	int i = str_index(names, ARRAY_SIZE(names), name);
+
+	if (i < 0)
+		return i;
+	*ret = (enum disk_on_error)i;
+	return 0;
 }
 
 const char *disk_on_error_name(enum disk_on_error e)

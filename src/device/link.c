@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/str.h"
 #include "base/util.h"
 
 static const char *const type_names[] = { "user", "tap", "link" };
@@ -18,13 +19,12 @@ const char *link_type_name(enum link_type t)
 
 int link_type_parse(const char *s, enum link_type *ret)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(type_names); i++) {
-		if (strcmp(type_names[i], s))
-			continue;
-		*ret = (enum link_type)i;
-		return 0;
-	}
-	return -EINVAL;
+	int i = str_index(type_names, ARRAY_SIZE(type_names), s);
+
+	if (i < 0)
+		return i;
+	*ret = (enum link_type)i;
+	return 0;
 }
 
 /* A port, up to @end. */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include <uuid/uuid.h>
 
+#include "base/str.h"
+
 static const char *const actions[] = { "destroy", "restart", "preserve" };
 static const char *const transports[] = { "auto", "intercept", "thunks" };
 
@@ -21,17 +23,9 @@ const char *guest_transport_name(enum guest_transport t)
 	return transports[t];
 }
 
-static int find_name(const char *const *names, size_t n, const char *s)
-{
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(names[i], s))
-			return (int)i;
-	return -EINVAL;
-}
-
 int guest_action_parse(const char *s, enum guest_action *ret)
 {
-	int i = find_name(actions, ARRAY_SIZE(actions), s);
+	int i = str_index(actions, ARRAY_SIZE(actions), s);
 
 	if (i < 0)
 		return i;
@@ -41,7 +35,7 @@ int guest_action_parse(const char *s, enum guest_action *ret)
 
 int guest_transport_parse(const char *s, enum guest_transport *ret)
 {
-	int i = find_name(transports, ARRAY_SIZE(transports), s);
+	int i = str_index(transports, ARRAY_SIZE(transports), s);
 
 	if (i < 0)
 		return i;

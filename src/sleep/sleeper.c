@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "base/thread.h"
 #include "kvm/machine.h"
 #include "pm/lock.h"
@@ -52,12 +53,12 @@ const char *sleep_verb_name(enum sleep_verb v)
 
 int sleep_verb_parse(const char *s, enum sleep_verb *ret)
 {
-	for (int v = 0; v < SLEEP_VERBS; v++)
-		if (!strcmp(verb_names[v], s)) {
-			*ret = (enum sleep_verb)v;
-			return 0;
-		}
-	return -EINVAL;
+	int i = str_index(verb_names, SLEEP_VERBS, s);
+
+	if (i < 0)
+		return i;
+	*ret = (enum sleep_verb)i;
+	return 0;
 }
 
 static void tell(struct sleeper *s)

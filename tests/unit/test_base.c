@@ -501,6 +501,18 @@ static void test_a_lock_is_waited_for_until_then(void **state)
 	pthread_mutex_unlock(&lock);
 }
 
+static void test_a_name_has_a_number(void **state)
+{
+	static const char *const names[] = { "one", "two" };
+
+	(void)state;
+	assert_int_equal(str_index(names, 2, "one"), 0);
+	assert_int_equal(str_index(names, 2, "two"), 1);
+	assert_int_equal(str_index(names, 1, "two"), -EINVAL);
+	assert_int_equal(str_index(names, 2, "tw"), -EINVAL);
+	assert_int_equal(str_index(names, 2, ""), -EINVAL);
+}
+
 static void test_spaces_around_are_trimmed(void **state)
 {
 	char both[] = " \t a b\t ", none[] = "a b", all[] = "  \t";
@@ -659,6 +671,7 @@ int main(void)
 		cmocka_unit_test(test_nbd_uris_are_told_by_their_scheme),
 		cmocka_unit_test(test_bytes_are_served),
 		cmocka_unit_test(test_questions_that_make_no_sense_end_the_service),
+		cmocka_unit_test(test_a_name_has_a_number),
 		cmocka_unit_test(test_spaces_around_are_trimmed),
 		cmocka_unit_test(test_cleanup_closes_what_was_not_taken),
 	};
