@@ -107,23 +107,6 @@ json_t *guest_disks_to_json(const struct guest_disks *d)
 	return list;
 }
 
-int guest_device_text(const char *list, const char *key, json_t *v, char **ret, struct err *err)
-{
-	const char *s = json_string_value(v);
-
-	if (!s || !*s || strlen(s) != json_string_length(v))
-		return err_set(err, -EINVAL, "%s: %s: a string is wanted", list, key);
-	free(*ret);
-	*ret = strdup(s);
-	return *ret ? 0 : err_errno(err, -ENOMEM, "%s", list);
-}
-
-int guest_device_bool(const char *list, const char *key, json_t *v, bool *ret, struct err *err)
-{
-	*ret = json_is_true(v);
-	return json_is_boolean(v) ? 0 : err_set(err, -EINVAL, "%s: %s: true or false is wanted", list, key);
-}
-
 static int get_key(struct guest_disk *d, const char *key, json_t *v, struct err *err)
 {
 	if (!strcmp(key, "vdev"))
