@@ -301,6 +301,15 @@ static int refuse_stalled(const struct vbd *v, struct err *err)
 		       : 0;
 }
 
+/* A moment, in which the disk's thread may end what was asked of it; then whether to go on. */
+static int wait_a_moment(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg, struct err *err)
+{
+	struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
+
+	pthread_cond_timedwait(&v->idle, &v->lock, &t);
+	return go_on(arg, err);
+}
+
 /* ---- all that was written, to be where it stays ---- */
 
 static void on_synced(struct disk_io *io, int result)
@@ -342,12 +351,8 @@ int vbd_sync(struct vbd *v, int (*go_on)(void *arg, struct err *err), void *arg,
 		return r;
 	number = ++v->syncs_wanted;
 	kick(v);
-	while (r == 0 && v->syncs_done < number) {
-		struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
-
-		pthread_cond_timedwait(&v->idle, &v->lock, &t);
-		r = go_on(arg, err);
-	}
+	while (r == 0 && v->syncs_done < number)
+		r = wait_a_moment(v, go_on, arg, err);
 	if (v->syncs_done < number)
 		return err_prefix(err, "disk %s (%s) does not finish what it was asked to write", v->name, v->path);
 	return v->sync_result < 0 ? err_set(err, v->sync_result, "write disk %s (%s): %s", v->name, v->path,
@@ -380,12 +385,8 @@ static int wait_read(struct vbd *v, int (*go_on)(void *arg, struct err *err), vo
 {
 	int r = 0;
 
-	while (r == 0 && (v->read.state == READ_WANTED || v->read.state == READ_RUNS)) {
-		struct timespec t = clock_timespec(clock_monotonic_ns() + SYNC_SLICE_NS);
-
-		pthread_cond_timedwait(&v->idle, &v->lock, &t);
-		r = go_on(arg, err);
-	}
+	while (r == 0 && (v->read.state == READ_WANTED || v->read.state == READ_RUNS))
+		r = wait_a_moment(v, go_on, arg, err);
 	return r;
 }
 
@@ -415,12 +416,14 @@ int vbd_read(struct vbd *v, void *buf, size_t len, uint64_t offset, int (*go_on)
 /* ---- the thread ---- */
 
 /* Once when it begins, once when it is over. */
-static void tell_stall(struct vbd *v, uint64_t now_ns)
+static void tell_stall(struct vbd *v)
 {
 	bool on = disk_stall_is_on(&v->stall);
+	uint64_t now_ns;
 
 	if (on == v->told)
 		return;
+	now_ns = clock_monotonic_ns();
 	v->told = on;
 	if (on && log_allowed(&v->log))
 		log_warn("disk %s (%s) stalls: %s; what the guest asked of it waits and is tried again", v->name,
@@ -436,11 +439,11 @@ static void tell_stall(struct vbd *v, uint64_t now_ns)
 
 static bool serve(struct vbd *v)
 {
-	uint64_t now_ns = clock_monotonic_ns();
 	bool more = false;
 
 	v->disk->ops->reap(v->disk);
-	disk_stall_retry(&v->stall, v->disk, now_ns);
+	if (v->stall.first)
+		disk_stall_retry(&v->stall, v->disk, clock_monotonic_ns());
 	start_sync(v);
 	start_read(v);
 	for (unsigned int i = 0; i < v->queues; i++)
@@ -450,7 +453,7 @@ static bool serve(struct vbd *v)
 	v->disk->ops->reap(v->disk);
 	for (unsigned int i = 0; i < v->queues; i++)
 		publish(&v->queue[i]);
-	tell_stall(v, now_ns);
+	tell_stall(v);
 	if (!v->under_way)
 		pthread_cond_broadcast(&v->idle);
 	if (!v->under_way && v->closing)
@@ -460,11 +463,14 @@ static bool serve(struct vbd *v)
 
 static int wait_ms(const struct vbd *v)
 {
-	uint64_t now_ns = clock_monotonic_ns(), next_ns = v->stall.next_ns;
+	uint64_t now_ns, next_ns = v->stall.next_ns;
 
 	if (!v->under_way)
 		return -1;
-	if (!v->stall.first || next_ns > now_ns + RETRY_MS * NSEC_PER_MSEC)
+	if (!v->stall.first)
+		return RETRY_MS;
+	now_ns = clock_monotonic_ns();
+	if (next_ns > now_ns + RETRY_MS * NSEC_PER_MSEC)
 		return RETRY_MS;
 	return next_ns > now_ns ? (int)((next_ns - now_ns) / NSEC_PER_MSEC) + 1 : 0;
 }
