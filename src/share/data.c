@@ -78,6 +78,15 @@ static int write_data(int fd, const uint8_t *data, size_t len, uint64_t offset, 
 	return r;
 }
 
+/* For what changes a regular file: a descriptor, or why not; and what it was like before. */
+static int open_to_change(struct call *c, const struct handle *h, struct file *f, struct before *was)
+{
+	int r = c->share->readonly ? -EROFS : open_handle(c, h, f);
+
+	before(was, f);
+	return r < 0 ? r : open_data(c, f, O_WRONLY);
+}
+
 int nfs_write(struct call *c)
 {
 	_cleanup_(file_fini) struct file f = FILE_NONE;
@@ -97,10 +106,7 @@ int nfs_write(struct call *c)
 	data = xdr_get_opaque(&c->in, SHARE_DATA_MAX, &len);
 	if (bytes_done(&c->in) || count != len || stable > FILE_SYNC)
 		return -EBADMSG;
-	r = c->share->readonly ? -EROFS : open_handle(c, &h, &f);
-	before(&was, &f);
-	if (r == 0)
-		r = fd = open_data(c, &f, O_WRONLY);
+	r = fd = open_to_change(c, &h, &f, &was);
 	if (r >= 0)
 		r = write_data(fd, data, len, offset, stable);
 	put_status(c, r);
@@ -127,10 +133,7 @@ int nfs_commit(struct call *c)
 	xdr_get_u32(&c->in);
 	if (bytes_done(&c->in))
 		return -EBADMSG;
-	r = c->share->readonly ? -EROFS : open_handle(c, &h, &f);
-	before(&was, &f);
-	if (r == 0)
-		r = fd = open_data(c, &f, O_WRONLY);
+	r = fd = open_to_change(c, &h, &f, &was);
 	if (r >= 0)
 		r = fsync(fd) < 0 ? -errno : 0;
 	put_status(c, r);
