@@ -128,13 +128,7 @@ static void drive(void)
 	disk->ops->reap(disk);
 }
 
-#define DRIVE_UNTIL(cond)                                                                                              \
-	do {                                                                                                           \
-		uint64_t limit_ = clock_monotonic_ns() + LIMIT_NS;                                                     \
-		while (!(cond) && clock_monotonic_ns() < limit_)                                                       \
-			drive();                                                                                       \
-		assert_true(cond);                                                                                     \
-	} while (0)
+#define DRIVE_UNTIL(cond) WAIT_DOING(cond, drive())
 
 static void submit(struct request *r, enum disk_op op, uint64_t offset, void *buf, size_t bytes)
 {

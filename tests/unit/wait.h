@@ -9,12 +9,15 @@
 
 #define LIMIT_NS (20 * NSEC_PER_SEC) /* what takes so long will not come */
 
-#define WAIT(cond)                                                                                                     \
+/* @step between looks. */
+#define WAIT_DOING(cond, step)                                                                                         \
 	do {                                                                                                           \
 		uint64_t limit_ = clock_monotonic_ns() + LIMIT_NS;                                                     \
 		while (!(cond) && clock_monotonic_ns() < limit_)                                                       \
-			sched_yield();                                                                                 \
+			step;                                                                                          \
 		assert_true(cond);                                                                                     \
 	} while (0)
+
+#define WAIT(cond) WAIT_DOING(cond, sched_yield())
 
 #endif
