@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Programs of our own, which lie beside the one that runs, and get nothing but the descriptors that they are to have.
- */
+/* Programs of our own, beside the one that runs: they get the descriptors that they are to have, and nothing else. */
 #ifndef NIDRA_BASE_CHILD_H
 #define NIDRA_BASE_CHILD_H
 

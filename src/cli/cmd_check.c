@@ -114,8 +114,7 @@ static void check_shares(json_t *o)
 {
 	line(is(o, "landlock") ? GOOD : WARN, "servers of shared folders can be shut into their folder (Landlock)",
 	     "The kernel has it since 5.19, if landlock is among its security modules (lsm=). Without it they have a "
-	     "system "
-	     "call filter and stay in their folder by how they open files.");
+	     "system call filter and stay in their folder by how they open files.");
 }
 
 /* Version 2, which lets files be moved between folders. */

@@ -89,8 +89,7 @@ static int clone_disk(const struct guest_disk *d, int fd, uint32_t tag, struct s
 	else
 		r = err_set(err, -EOPNOTSUPP,
 			    "%s: its filesystem cannot clone files (Btrfs, XFS and others can; see nidra check), so "
-			    "the disk "
-			    "cannot be kept as it is at this moment; --no-disks leaves that to you",
+			    "the disk cannot be kept as it is at this moment; --no-disks leaves that to you",
 			    d->path);
 	free(take_ptr(note->snapshot));
 	return r;

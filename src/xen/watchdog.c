@@ -52,8 +52,8 @@ bool watchdog_tick(struct xen_domain *d)
 			d->watchdog_ns[i] -= WATCHDOG_TICK_NS;
 			continue;
 		}
-		trace(watchdog, "id=%u",
-		      i + 1); /* what is left stays: if nobody can hear it now, the next tick says it again */
+		/* What is left stays: if nobody can hear it now, the next tick says it again. */
+		trace(watchdog, "id=%u", i + 1);
 		expired = true;
 	}
 	return expired;
