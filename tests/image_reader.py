@@ -193,7 +193,7 @@ class Image:
             own = self.data[at + 24:body]
             want(digest(self.data[at:at + 24] + self.data[body:body + size]) == own, "a record's digest")
             want(zero == 0 and not any(self.data[body + size:end]), "a record's zeros")
-            want(1 <= kind <= 14 or flags & OPTIONAL, f"a record of type {kind} is needed and unknown")
+            want(1 <= kind <= 16 or flags & OPTIONAL, f"a record of type {kind} is needed and unknown")
             self.records.setdefault((kind, instance), self.data[body:body + size])
             self.order.append((kind, instance))
             self.heads.append((at, flags, size))

@@ -157,6 +157,16 @@ class Nidra:
         self.run("destroy", NAME)
         wait_for(lambda: not os.path.exists(f"/proc/{self.pid}"))
 
+    def wake(self):
+        """Saved, and restored in each way; leaves a machine."""
+        row = self.save()
+        row.update(self.restore())
+        self.end()
+        row.update(prefixed("again_", self.restore()))  # it knows now what is touched first
+        self.end()
+        row.update(prefixed("eager_", self.restore("save", "--eager")))
+        return row
+
     def round(self):
         """All of it once, with a machine that was just started."""
         row = self.console.noise()
@@ -168,12 +178,7 @@ class Nidra:
         if self.job.zstd:
             row.update(self.snapshot("zstd"))
             forget(self.image("zstd"))
-        row.update(self.save())
-        row.update(self.restore())
-        self.end()
-        row.update(prefixed("again_", self.restore()))  # it knows now what is touched first
-        self.end()
-        row.update(prefixed("eager_", self.restore("save", "--eager")))
+        row.update(self.wake())
         self.end()
         forget(self.image("save"))
         row.update(prefixed("untold_", self.restore("snapshot", "--transparent")))

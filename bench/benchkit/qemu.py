@@ -246,17 +246,21 @@ class Qemu:
         seen["instruction"] = self.qmp.events["RESUME"] - begin_clock
         return prefixed("mapped_restore_" if mapped else "restore_", seen)
 
-    def round(self):
-        row = self.console.noise()
-        row.update(self.pause())
-        row.update(self.snapshot())
-        row.update(self.live())
-        row.update(self.save())
+    def wake(self):
+        row = self.save()
         row.update(self.restore())
         forget(self.image("save"))
         if not self.old:
             row.update(self.save(mapped=True))
             row.update(self.restore(mapped=True))
+        return row
+
+    def round(self):
+        row = self.console.noise()
+        row.update(self.pause())
+        row.update(self.snapshot())
+        row.update(self.live())
+        row.update(self.wake())
         return row
 
     def checkpoints(self):

@@ -85,6 +85,12 @@ void pageset_and(struct pageset *s, const struct pageset *other)
 		s->word[i] &= i < words(other) ? other->word[i] : 0;
 }
 
+void pageset_subtract(struct pageset *s, const struct pageset *other)
+{
+	for (uint64_t i = 0; i < MIN(words(s), words(other)); i++)
+		s->word[i] &= ~other->word[i];
+}
+
 void pageset_move(struct pageset *s, struct pageset *from)
 {
 	for (uint64_t i = 0; i < words(s); i++)

@@ -30,6 +30,7 @@ void pageset_clear(struct pageset *s);
 /* A smaller @other has nothing behind its end. */
 void pageset_or(struct pageset *s, const struct pageset *other);
 void pageset_and(struct pageset *s, const struct pageset *other);
+void pageset_subtract(struct pageset *s, const struct pageset *other);
 /* Moves all of @from into @s; bit by bit, so what is added to @from meanwhile is in one of them. */
 void pageset_move(struct pageset *s, struct pageset *from);
 

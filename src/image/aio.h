@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writes of one thread that go on behind its back (io_uring), so that it packs while the disk works. Where the
- * kernel does not let us, or the file system would only hand them to threads, they are done at once. A write that fails is told by one of the next calls.
+ * kernel does not let us, or the file system would only hand them to threads, they are done at once. A write that fails
+ * is told by one of the next calls.
  */
 #ifndef NIDRA_IMAGE_AIO_H
 #define NIDRA_IMAGE_AIO_H

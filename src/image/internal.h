@@ -33,5 +33,7 @@ struct image_work {
 	const struct image_progress *progress;
 };
 int image_work_run(struct image_work *w, struct err *err);
+/* Those that we may run on, not all that there are. */
+long image_usable_cpus(void);
 
 #endif

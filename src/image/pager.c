@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Lazy reading. Memory is registered with userfaultfd where the image has something for it; a touch
- * of a page that is not there wakes the pager's thread, which loads the extent around it. Another
- * thread loads the rest meanwhile, first what earlier restores of this image touched (working_set.h), then in the
- * file's order, and then everything is unregistered.
+ * of a page that is not there wakes the pager's thread, which loads the extent around it. Other
+ * threads load the rest meanwhile: first what earlier restores of this image touched (working_set.h), then in the
+ * file's order, which for a saved guest begins with what it touched when it fell asleep. Then everything is
+ * unregistered.
  *
  * An extent is loaded once: whoever moves it from ABSENT to LOADING writes it to the memfd (a page
  * appears there whole, or not at all), then wakes those who wait for it. Nothing else is ever
@@ -28,9 +29,8 @@
 
 /* Extents closer than this are registered as one range: a range costs a VMA. What lies between is
  * filled with zeros on demand. */
-#define GAP_MIN	     (UINT64_C(2) << 20)
-#define POLITE_NS    (2 * NSEC_PER_MSEC)  /* after a touch the prefetcher lets others go first */
-#define IMPATIENT_NS (50 * NSEC_PER_MSEC) /* but no longer than this for one extent */
+#define GAP_MIN		(UINT64_C(2) << 20)
+#define PREFETCHERS_MAX 4
 
 enum { ABSENT, LOADING, LOADED };
 
@@ -41,15 +41,17 @@ struct image_pager {
 	struct image_pager_events events;
 	pthread_mutex_t events_lock; /* held while one is called */
 	int uffd, stop_fd;
-	_Atomic uint8_t *state; /* of each extent */
-	_Atomic uint64_t left;	/* bytes */
-	_Atomic uint64_t touched_ns;
+	_Atomic uint8_t *state;	     /* of each extent */
+	_Atomic uint64_t left;	     /* bytes */
 	char *folder;		     /* of working sets; NULL: none */
-	struct working_set *known;   /* from earlier restores; the prefetcher's */
+	struct working_set *known;   /* from earlier restores */
+	size_t known_n;		     /* that were in it: the pager adds to them at its end */
 	struct working_set *touched; /* in this one; the pager's */
 	atomic_bool stop, failed;
-	pthread_t demand, prefetch;
-	bool threads;
+	_Atomic uint64_t next; /* in the prefetchers' order */
+	pthread_t demand, prefetcher[PREFETCHERS_MAX];
+	size_t prefetchers;
+	bool demanding;
 	pthread_mutex_t lock;
 	pthread_cond_t cond; /* an extent was loaded, or the pager failed */
 	struct err err;	     /* why it failed */
@@ -248,7 +250,6 @@ static int touched(struct image_pager *p, uint64_t address, struct image_scratch
 	uint64_t page = address & ~(uint64_t)(IMAGE_ALIGN - 1);
 	uint32_t i = UINT32_MAX;
 
-	p->touched_ns = clock_monotonic_ns();
 	for (size_t k = 0; k < p->regions; k++) {
 		uint64_t at = page - (uintptr_t)p->region[k].hva;
 
@@ -319,16 +320,6 @@ static void *demand_main(void *arg)
 
 /* ---- what is not ---- */
 
-static void be_polite(struct image_pager *p)
-{
-	uint64_t start = clock_monotonic_ns(), now = start;
-
-	while (!p->stop && now < p->touched_ns + POLITE_NS && now < start + IMPATIENT_NS) {
-		usleep(POLITE_NS / NSEC_PER_USEC / 4);
-		now = clock_monotonic_ns();
-	}
-}
-
 static void ring(struct image_pager *p)
 {
 	uint64_t one = 1;
@@ -337,25 +328,33 @@ static void ring(struct image_pager *p)
 		log_error("pager: %s", strerror(errno));
 }
 
+/* The @i-th extent to be loaded; some come twice. UINT32_MAX: that was all. */
+static uint32_t in_order(const struct image_pager *p, uint64_t i)
+{
+	if (i < p->known_n)
+		return p->known->extent[i];
+	i -= p->known_n;
+	return i < p->reader->extents ? (uint32_t)i : UINT32_MAX;
+}
+
+static void prefetch(struct image_pager *p, struct image_scratch *scratch)
+{
+	uint32_t e;
+
+	while (!p->stop && !p->failed && (e = in_order(p, atomic_fetch_add(&p->next, 1))) != UINT32_MAX)
+		if (claim(p, e) && load(p, e, scratch) < 0)
+			return;
+}
+
 static void *prefetch_main(void *arg)
 {
 	struct image_pager *p = arg;
-	const struct image_reader *r = p->reader;
 	_cleanup_(scratch_freep) struct image_scratch *scratch = image_scratch_new();
-	size_t known = p->known ? p->known->n : 0; /* the pager adds to them at its end */
 
 	pthread_setname_np(pthread_self(), "prefetch");
-	for (size_t i = 0; scratch && i < known && !p->stop && !p->failed; i++)
-		if (claim(p, p->known->extent[i]) && load(p, p->known->extent[i], scratch) < 0)
-			break;
-	for (uint32_t e = 0; scratch && e < r->extents && !p->stop && !p->failed; e++) {
-		if (p->state[e] != ABSENT)
-			continue;
-		be_polite(p);
-		if (claim(p, e) && load(p, e, scratch) < 0)
-			break;
-	}
-	ring(p); /* all is loaded, or nothing goes on */
+	if (scratch)
+		prefetch(p, scratch);
+	ring(p); /* all may be loaded, or nothing goes on */
 	return NULL;
 }
 
@@ -399,20 +398,39 @@ int image_pager_finish(struct image_pager *p, const struct image_progress *progr
 
 /* ---- life ---- */
 
+static void stop_threads(struct image_pager *p)
+{
+	p->stop = true;
+	if (p->demanding) {
+		ring(p);
+		pthread_join(p->demand, NULL);
+	}
+	while (p->prefetchers)
+		pthread_join(p->prefetcher[--p->prefetchers], NULL);
+}
+
+/* One has to be; one CPU is left to the guest. */
+static size_t prefetchers(void)
+{
+	long cpus = image_usable_cpus() - 1;
+
+	return cpus < 1 ? 1 : MIN((size_t)cpus, (size_t)PREFETCHERS_MAX);
+}
+
 static int start_threads(struct image_pager *p, struct err *err)
 {
+	size_t want = prefetchers();
 	int r = thread_start(&p->demand, demand_main, p);
 
-	if (r == 0) {
-		r = thread_start(&p->prefetch, prefetch_main, p);
-		if (r < 0) {
-			p->stop = true;
-			ring(p);
-			pthread_join(p->demand, NULL);
-		}
+	p->demanding = r == 0;
+	while (r == 0 && p->prefetchers < want) {
+		r = thread_start(&p->prefetcher[p->prefetchers], prefetch_main, p);
+		p->prefetchers += r == 0;
 	}
-	p->threads = r == 0;
-	return r < 0 ? err_errno(err, r, "start the pager") : 0;
+	if (p->prefetchers)
+		return 0;
+	stop_threads(p);
+	return err_errno(err, r, "start the pager");
 }
 
 void image_pager_silence(struct image_pager *p)
@@ -428,12 +446,7 @@ void image_pager_free(struct image_pager *p)
 {
 	if (!p)
 		return;
-	p->stop = true;
-	if (p->threads) {
-		ring(p);
-		pthread_join(p->prefetch, NULL);
-		pthread_join(p->demand, NULL);
-	}
+	stop_threads(p);
 	close_fdp(&p->uffd);
 	close_fdp(&p->stop_fd);
 	image_reader_free(p->reader);
@@ -472,6 +485,7 @@ static void recall(struct image_pager *p, const struct image_reader *r, const ch
 {
 	p->folder = folder ? strdup(folder) : NULL;
 	p->known = p->folder ? working_set_read(folder, r) : NULL;
+	p->known_n = p->known ? p->known->n : 0;
 	p->touched = p->known ? calloc(1, sizeof(*p->touched)) : NULL;
 }
 

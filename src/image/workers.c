@@ -84,8 +84,7 @@ static void work_and_tell(struct pool *p, void *scratch)
 	} while (do_one(p, scratch));
 }
 
-/* Those that we may run on, not all that there are. */
-static long usable_cpus(void)
+long image_usable_cpus(void)
 {
 	cpu_set_t set;
 
@@ -95,7 +94,7 @@ static long usable_cpus(void)
 int image_work_run(struct image_work *w, struct err *err)
 {
 	struct pool p = { .work = w, .lock = PTHREAD_MUTEX_INITIALIZER };
-	long cpus = usable_cpus();
+	long cpus = image_usable_cpus();
 	pthread_t thread[WORKERS_MAX];
 	void *scratch = w->scratch_new();
 	int n = 0;

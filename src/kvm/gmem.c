@@ -170,21 +170,13 @@ int gmem_rebase(struct gmem *mem, int base_fd, struct err *err)
 	return 0;
 }
 
-/* An entry of /proc/self/pagemap; a page of a file is the base's. */
-static bool is_private(uint64_t entry)
+/* Pages whose entry of /proc/self/pagemap is one that @want wants: into @set, if there is one; how many. */
+static int64_t look_up(const struct gmem *mem, bool (*want)(uint64_t entry), struct pageset *set)
 {
-	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entry & PAGEMAP_FILE);
-}
-
-int64_t gmem_private_pages(const struct gmem *mem, struct pageset *set)
-{
+	_cleanup_close_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	uint64_t pages = gmem_pages(mem), entry[512], n;
-	_cleanup_close_ int fd = -1;
 	int64_t count = 0;
 
-	if (!mem->private)
-		return 0;
-	fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	for (uint64_t at = 0; at < pages; at += n) {
@@ -196,13 +188,41 @@ int64_t gmem_private_pages(const struct gmem *mem, struct pageset *set)
 		if (r < 0)
 			return r;
 		for (uint64_t i = 0; i < n; i++)
-			if (is_private(entry[i])) {
+			if (want(entry[i])) {
 				count++;
 				if (set)
 					pageset_add(set, at + i, 1);
 			}
 	}
 	return count;
+}
+
+/* A page of a file is the base's. */
+static bool is_private(uint64_t entry)
+{
+	return entry & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED) && !(entry & PAGEMAP_FILE);
+}
+
+int64_t gmem_private_pages(const struct gmem *mem, struct pageset *set)
+{
+	return mem->private ? look_up(mem, is_private, set) : 0;
+}
+
+bool gmem_watch(struct gmem *mem)
+{
+	return !mem->private && !madvise(mem->hva, mem->bytes, MADV_DONTNEED);
+}
+
+static bool is_present(uint64_t entry)
+{
+	return entry & PAGEMAP_PRESENT;
+}
+
+int gmem_watched(const struct gmem *mem, struct pageset *set)
+{
+	int64_t n = look_up(mem, is_present, set);
+
+	return n < 0 ? (int)n : 0;
 }
 
 int gmem_fd(const struct gmem *mem)

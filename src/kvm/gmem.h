@@ -104,6 +104,15 @@ struct pageset;
 int64_t gmem_private_pages(const struct gmem *mem, struct pageset *set);
 
 /*
+ * What is touched from a moment on, by the guest or by us: gmem_watch() takes all pages out of the page tables (what
+ * they hold stays), gmem_watched() adds those that are in them again. Linux brings neighbours that exist along, 16 in a
+ * block. False: it is private memory, of which that would lose what was written. Pages have to be there already:
+ * no pager.
+ */
+bool gmem_watch(struct gmem *mem);
+int gmem_watched(const struct gmem *mem, struct pageset *set);
+
+/*
  * Pages have numbers: their offset in gmem_fd() / 4096. What we write to guest memory ourselves is in no
  * dirty log of KVM's, so it is noted here. Who writes through a pointer gets it from gmem_hva_to_write()
  * each time, and both asks and writes under the Xen domain's lock, under which the notes are taken.

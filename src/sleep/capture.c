@@ -151,6 +151,42 @@ int sleep_progress_step(void *arg, uint64_t done, uint64_t total, struct err *er
 	return pm_check(run, err);
 }
 
+/*
+ * What a guest touches on its way into sleep, it touches on its way out. So it comes first in the file: a lazy restore
+ * reads that before it is asked for, and from one place.
+ */
+int sleep_watch_enter(struct pm_run *run, void *arg, struct err *err)
+{
+	struct sleep_op *op = arg;
+
+	(void)run;
+	(void)err;
+	op->watched = gmem_watch(machine_mem(guest_machine(op->guest)));
+	return 0;
+}
+
+/* So few pages that they are no progress. */
+static int only_check(void *arg, uint64_t done, uint64_t total, struct err *err)
+{
+	(void)done;
+	(void)total;
+	return pm_check(arg, err);
+}
+
+/* Takes those pages out of @in_use, and writes them. */
+static int write_watched(struct pm_run *run, struct sleep_op *op, struct pageset *in_use, struct err *err)
+{
+	const struct image_progress progress = { .step = only_check, .arg = run };
+	const struct gmem *mem = machine_mem(guest_machine(op->guest));
+	_cleanup_free_ struct pageset *watched = pageset_new(gmem_pages(mem));
+
+	if (!watched || gmem_watched(mem, watched) < 0)
+		return 0; /* it is a hint */
+	pageset_and(watched, in_use);
+	pageset_subtract(in_use, watched);
+	return image_writer_pages(op->writer, watched, NULL, &progress, err);
+}
+
 int sleep_memory_enter(struct pm_run *run, void *arg, struct err *err)
 {
 	struct sleep_op *op = arg;
@@ -163,6 +199,8 @@ int sleep_memory_enter(struct pm_run *run, void *arg, struct err *err)
 
 	r = r ?: image_writer_regions(op->writer, region, n, err);
 	r = r ?: sleep_leave_out(op, err);
+	if (r == 0 && op->watched)
+		r = write_watched(run, op, in_use, err);
 	return r ?: image_writer_pages(op->writer, in_use, NULL, &progress, err);
 }
 

@@ -39,6 +39,8 @@ struct sleep_op {
 	atomic_bool arrived;	   /* it came */
 	uint64_t stopped_ns;	   /* when (monotonic) */
 
+	bool watched; /* gmem_watch(): since the guest was asked to sleep */
+
 	/* the image */
 	struct image_writer *writer;
 	struct image_reader *reader;
@@ -121,6 +123,7 @@ int sleep_load_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_image_open_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_image_open_undo(struct pm_run *run, void *op);
 int sleep_capture_enter(struct pm_run *run, void *op, struct err *err);
+int sleep_watch_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_memory_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_seal_enter(struct pm_run *run, void *op, struct err *err);
 
@@ -131,6 +134,10 @@ int sleep_seal_enter(struct pm_run *run, void *op, struct err *err);
 #define PHASE_IMAGE_OPEN                                                                                               \
 	{                                                                                                              \
 		"image-open", sleep_image_open_enter, sleep_image_open_undo                                            \
+	}
+#define PHASE_WATCH                                                                                                    \
+	{                                                                                                              \
+		"watch", sleep_watch_enter, NULL                                                                       \
 	}
 #define PHASE_CAPTURE                                                                                                  \
 	{                                                                                                              \

@@ -24,6 +24,7 @@ static const struct pm_phase save_phases[] = {
 	PHASE_IMAGE_OPEN,
 	PHASE_LOAD,
 	PHASE_SYNC_DISKS,
+	PHASE_WATCH,
 	PHASE_REQUEST,
 	PHASE_FREEZE,
 	PHASE_PARK,
@@ -52,17 +53,9 @@ const struct pm_table sleep_save_suspended_table = { "save", save_suspended_phas
 
 /* save -p: the guest stays here, suspended, beside its image. */
 static const struct pm_phase save_stay_phases[] = {
-	PHASE_IMAGE_OPEN,
-	PHASE_LOAD,
-	PHASE_SYNC_DISKS,
-	PHASE_REQUEST,
-	PHASE_FREEZE,
-	PHASE_PARK,
-	PHASE_DRAIN,
-	PHASE_DISKS,
-	PHASE_CAPTURE,
-	PHASE_MEMORY,
-	{ "seal", sleep_seal_enter, NULL, .no_return = true },
+	PHASE_IMAGE_OPEN, PHASE_LOAD,	 PHASE_SYNC_DISKS, PHASE_WATCH,
+	PHASE_REQUEST,	  PHASE_FREEZE,	 PHASE_PARK,	   PHASE_DRAIN,
+	PHASE_DISKS,	  PHASE_CAPTURE, PHASE_MEMORY,	   { "seal", sleep_seal_enter, NULL, .no_return = true },
 };
 
 const struct pm_table sleep_save_stay_table = { "save", save_stay_phases, ARRAY_SIZE(save_stay_phases) };

@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "base/pageset.h"
 #include "base/served.h"
 #include "base/str.h"
 #include "base/thread.h"
@@ -594,6 +595,23 @@ static int service_end(void)
 	return service.result;
 }
 
+static void test_sets_of_pages(void **state)
+{
+	_cleanup_free_ struct pageset *a = pageset_new(200), *b = pageset_new(100);
+
+	(void)state;
+	pageset_add(a, 60, 80); /* 60 to 139 */
+	pageset_add(b, 0, 64);
+	pageset_subtract(a, b); /* what lies behind the end of the smaller one stays */
+	assert_int_equal(pageset_next(a, 0, 200), 64);
+	assert_int_equal(pageset_count(a), 76);
+	pageset_or(a, b);
+	assert_int_equal(pageset_count(a), 140);
+	pageset_and(a, b);
+	assert_int_equal(pageset_count(a), 64);
+	assert_false(pageset_has(a, 64));
+}
+
 static void test_bytes_are_served(void **state)
 {
 	static uint8_t got[SERVED], want[SERVED];
@@ -648,6 +666,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bytes_are_little_endian),
 		cmocka_unit_test(test_bytes_come_back),
+		cmocka_unit_test(test_sets_of_pages),
 		cmocka_unit_test(test_every_truncation_is_noticed),
 		cmocka_unit_test(test_a_reader_that_failed_stays_so),
 		cmocka_unit_test(test_lengths_are_capped),

@@ -287,6 +287,30 @@ static void test_private_pages_are_counted_and_discarded(void **state)
 	free(set);
 }
 
+static void test_what_is_touched_is_watched(void **state)
+{
+	struct pageset *set = pageset_new(gmem_pages(mem));
+
+	(void)state;
+	gmem_write(mem, 0x5000, "a", 1);
+	gmem_write(mem, 0x205000, "b", 1); /* no neighbours */
+	assert_true(gmem_watch(mem));
+	assert_int_equal(gmem_watched(mem, set), 0);
+	assert_int_equal(pageset_count(set), 0);
+	assert_int_equal(byte_at(mem, 0x205000), 'b');
+	assert_int_equal(gmem_watched(mem, set), 0);
+	assert_true(pageset_has(set, 0x205));
+	assert_false(pageset_has(set, 5));
+	assert_int_equal(byte_at(mem, 0x5000), 'a');
+
+	/* Of private memory that would forget what was written. */
+	assert_int_equal(gmem_rebase(mem, -1, NULL), 0);
+	gmem_write(mem, 0x5000, "c", 1);
+	assert_false(gmem_watch(mem));
+	assert_int_equal(byte_at(mem, 0x5000), 'c');
+	free(set);
+}
+
 static void test_a_base_can_be_replaced_by_an_equal_one(void **state)
 {
 	int base;
@@ -322,6 +346,7 @@ int main(void)
 		t(memory_cannot_be_cut),
 		t(what_is_shared_is_written_by_nobody),
 		t(private_pages_are_counted_and_discarded),
+		t(what_is_touched_is_watched),
 		t(a_base_can_be_replaced_by_an_equal_one),
 	};
 
