@@ -30,9 +30,9 @@ bench: build ## measure beside QEMU, and draw it (BENCH=quick|default|full)
 	$(INSTALL_PACKAGES) lab
 	bench/run
 
-soak: build ## sleep and wake for hours in the lab
+soak: build ## sleep and wake for hours in the lab (PART=sleep|moment|devices, HOST_KERNEL=6.1|6.12: only that)
 	$(INSTALL_PACKAGES) lab
-	tests/lab/run-soak
+	tests/lab/run-soak $(or $(PART),all) $(HOST_KERNEL)
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (600)
 	$(INSTALL_PACKAGES) build check
