@@ -3,29 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
+#include "base/beside.h"
 #include "base/cleanup.h"
-
-#define PATH_BYTES (PATH_MAX + 32)
-
-static int program_path(const char *program, char path[PATH_BYTES], struct err *err)
-{
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-	if (n < 0)
-		return err_errno(err, -errno, "/proc/self/exe");
-	self[n] = 0;
-	snprintf(path, PATH_BYTES, "%s/%s", dirname(self), program);
-	return 0;
-}
 
 /* Above those that it is to have in the child, so that no dup2() there closes the next one's source. */
 static int add_fd(posix_spawn_file_actions_t *a, int fd, int as, int *ret_high)
@@ -36,11 +21,11 @@ static int add_fd(posix_spawn_file_actions_t *a, int fd, int as, int *ret_high)
 
 static int spawn_with(const posix_spawn_file_actions_t *a, const char *const *argv, int *ret_pidfd, struct err *err)
 {
-	char path[PATH_BYTES], *envp[] = { NULL };
+	char path[BESIDE_PATH_MAX], *envp[] = { NULL };
 	posix_spawnattr_t attr;
 	sigset_t none;
 	pid_t pid;
-	int r = program_path(argv[0], path, err);
+	int r = beside_path(argv[0], path, err);
 
 	if (r < 0)
 		return r;

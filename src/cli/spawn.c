@@ -2,29 +2,22 @@
 /* Starting a monitor. It says "ok" on a pipe when its sockets are there, or what is wrong. */
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "api/paths.h"
+#include "base/beside.h"
 #include "cli/cli.h"
 
 #define ARGS_MAX 16
 
 const char *monitor_path(void)
 {
-	static char path[PATH_MAX + 32];
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	static char path[BESIDE_PATH_MAX];
 
-	if (n > 0) {
-		self[n] = 0;
-		snprintf(path, sizeof(path), "%s/nidra-monitor", dirname(self));
-		if (!access(path, X_OK))
-			return path;
-	}
+	if (beside_path("nidra-monitor", path, NULL) == 0 && !access(path, X_OK))
+		return path;
 	return NIDRA_LIBEXEC "/nidra-monitor";
 }
 

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/beside.h"
 #include "base/str.h"
 
 /*
@@ -30,8 +31,16 @@ bool disk_format_is_raw(const char *format)
 	return !format || !strcmp(format, "raw");
 }
 
+/* libnbd has libraries for TLS and XML. */
+static int open_nbd(const struct disk_options *o, struct disk **ret, struct err *err)
+{
+	__typeof__(disk_nbd_open) *open_it;
+
+	return beside_function("nidra-nbd.so", "disk_nbd_open", &open_it, err) ?: open_it(o, ret, err);
+}
+
 int disk_open(const struct disk_options *o, struct disk **ret, struct err *err)
 {
-	return str_is_nbd_uri(o->path) || !disk_format_is_raw(o->format) ? disk_nbd_open(o, ret, err)
+	return str_is_nbd_uri(o->path) || !disk_format_is_raw(o->format) ? open_nbd(o, ret, err)
 									 : disk_file_open(o, ret, err);
 }

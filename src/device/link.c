@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/beside.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "base/util.h"
@@ -129,12 +130,21 @@ static int unplugged_new(struct link **ret, struct err *err)
 	return 0;
 }
 
+static int new_user(const struct link_config *config, const char *name, struct err *lacks, struct link **ret,
+		    struct err *err)
+{
+	__typeof__(link_user_new) *new_it;
+
+	return beside_function("nidra-user-net.so", "link_user_new", &new_it, err)
+		       ?: new_it(config, name, lacks, ret, err);
+}
+
 static int make(const struct link_config *config, const char *name, struct err *lacks, struct link **ret,
 		struct err *err)
 {
 	switch (config->type) {
 	case LINK_USER:
-		return link_user_new(config, name, lacks, ret, err);
+		return new_user(config, name, lacks, ret, err);
 	case LINK_TAP:
 		return link_tap_new(config, ret, err);
 	default:

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "base/addr.h"
+#include "base/beside.h"
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -612,6 +613,18 @@ static void test_sets_of_pages(void **state)
 	assert_false(pageset_has(a, 64));
 }
 
+static void test_modules(void **state)
+{
+	size_t (*length)(const char *s) = NULL;
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(beside_function("none.so", "strlen", &length, &err), 0); /* it is here already */
+	assert_int_equal(length("four"), 4);
+	assert_int_equal(beside_function("none.so", "no_such_function", &length, &err), -ENOPKG);
+	assert_non_null(strstr(err.msg, "none.so"));
+}
+
 static void test_bytes_are_served(void **state)
 {
 	static uint8_t got[SERVED], want[SERVED];
@@ -667,6 +680,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_are_little_endian),
 		cmocka_unit_test(test_bytes_come_back),
 		cmocka_unit_test(test_sets_of_pages),
+		cmocka_unit_test(test_modules),
 		cmocka_unit_test(test_every_truncation_is_noticed),
 		cmocka_unit_test(test_a_reader_that_failed_stays_so),
 		cmocka_unit_test(test_lengths_are_capped),
