@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 
@@ -71,6 +74,34 @@ int io_read_file(const char *path, size_t max, uint8_t **ret_buf, size_t *ret_le
 	*ret_len = (size_t)st.st_size;
 	*ret_buf = take_ptr(buf);
 	return 0;
+}
+
+int io_clone_unnamed(int fd, const char *path, mode_t mode)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int to = copy ? open(dirname(copy), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode) : -1;
+
+	if (!copy)
+		return -ENOMEM;
+	return to < 0 || ioctl(to, FICLONE, fd) < 0 ? -errno : take_fd(to);
+}
+
+int io_give_name(int fd, const char *path)
+{
+	char proc[64];
+
+	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", fd);
+	return linkat(AT_FDCWD, proc, AT_FDCWD, path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+}
+
+int io_sync_folder(const char *path)
+{
+	_cleanup_free_ char *copy = strdup(path);
+	_cleanup_close_ int fd = copy ? open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+
+	if (!copy)
+		return -ENOMEM;
+	return fd < 0 || (fsync(fd) < 0 && errno != EINVAL) ? -errno : 0;
 }
 
 int io_clone_file(int fd, const char *path, mode_t mode)

@@ -23,5 +23,14 @@ int io_read_file(const char *path, size_t max, uint8_t **ret_buf, size_t *ret_le
  * -EINVAL, -ENOTTY: the filesystem cannot, or @path is on another one. Nothing is left of it then.
  */
 int io_clone_file(int fd, const char *path, mode_t mode);
+/*
+ * The same in a file beside @path that has no name, and is gone with its descriptor, until io_give_name() gives it one.
+ * Returns the descriptor; -EOPNOTSUPP, -EISDIR, -ENOENT also where the filesystem has no such files.
+ */
+int io_clone_unnamed(int fd, const char *path, mode_t mode);
+/* @fd is of such a file. -EEXIST. */
+int io_give_name(int fd, const char *path);
+/* What @path's folder says of it is on the disk. */
+int io_sync_folder(const char *path);
 
 #endif

@@ -373,25 +373,21 @@ static int write_all(struct image_writer *w, struct err *err)
 /* A file without a name gets one; to replace another it needs a name to be renamed from. */
 static int link_unnamed(struct image_writer *w)
 {
-	char proc[64];
 	_cleanup_free_ char *temp = NULL;
+	int r;
 
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", w->fd);
 	if (!w->replace)
-		return linkat(AT_FDCWD, proc, AT_FDCWD, w->path, AT_SYMLINK_FOLLOW) < 0 ? -errno : 0;
+		return io_give_name(w->fd, w->path);
 	temp = str_printf("%s.%d.partial", w->path, getpid());
 	if (!temp)
 		return -ENOMEM;
 	unlink(temp);
-	if (linkat(AT_FDCWD, proc, AT_FDCWD, temp, AT_SYMLINK_FOLLOW) < 0)
-		return -errno;
-	if (rename(temp, w->path) < 0) {
-		int r = -errno;
-
+	r = io_give_name(w->fd, temp);
+	if (r == 0 && rename(temp, w->path) < 0) {
+		r = -errno;
 		unlink(temp);
-		return r;
 	}
-	return 0;
+	return r;
 }
 
 static int give_name(struct image_writer *w)

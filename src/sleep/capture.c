@@ -210,6 +210,7 @@ int sleep_seal_enter(struct pm_run *run, void *arg, struct err *err)
 	struct image_stats stats = { 0 };
 	int r = pm_check(run, err);
 
+	r = r ?: sleep_disks_name(op, err);
 	r = r ?: image_writer_seal(op->writer, &stats, err);
 	if (r < 0)
 		return r;

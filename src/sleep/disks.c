@@ -74,14 +74,26 @@ int sleep_sync_disks_enter(struct pm_run *run, void *arg, struct err *err)
 	return r ?: guest_sync_shares(op->guest, err);
 }
 
-static int clone_disk(const struct guest_disk *d, int fd, uint32_t tag, struct sleep_disk *note, struct err *err)
+/* A checkpoint's takes its name with the image; a fork's is for other processes, at once. */
+static int make_clone(const struct sleep_op *op, int fd, struct sleep_disk *note)
+{
+	int r = op->verb == SLEEP_FORK ? -EOPNOTSUPP : io_clone_unnamed(fd, note->snapshot, 0400);
+
+	if (r < 0)
+		return io_clone_file(fd, note->snapshot, 0400);
+	note->snapshot_fd = r;
+	return 0;
+}
+
+static int clone_disk(const struct sleep_op *op, const struct guest_disk *d, int fd, uint32_t tag,
+		      struct sleep_disk *note, struct err *err)
 {
 	int r;
 
 	note->snapshot = str_printf("%s.%08" PRIx32, d->path, tag);
 	if (!note->snapshot)
 		return err_errno(err, -ENOMEM, "disk %s", d->path);
-	r = io_clone_file(fd, note->snapshot, 0400);
+	r = make_clone(op, fd, note);
 	if (r == 0)
 		return 0;
 	if (r != -EOPNOTSUPP && r != -EXDEV && r != -EINVAL && r != -ENOTTY)
@@ -131,7 +143,18 @@ static int note_disk(struct sleep_op *op, size_t i, uint32_t tag, struct pm_run 
 		fd = served = open(d->path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return err_errno(err, -errno, "disk %s", d->path);
-	return is_copied(op) ? clone_disk(d, fd, tag, note, err) : note_file(d, fd, note, err);
+	return is_copied(op) ? clone_disk(op, d, fd, tag, note, err) : note_file(d, fd, note, err);
+}
+
+static int alloc_disks(struct sleep_op *op, size_t n, struct err *err)
+{
+	op->disk = calloc(n, sizeof(*op->disk));
+	if (!op->disk)
+		return err_errno(err, -ENOMEM, "disks");
+	op->disks = n;
+	for (size_t i = 0; i < n; i++)
+		op->disk[i].snapshot_fd = -1;
+	return 0;
 }
 
 int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
@@ -147,10 +170,11 @@ int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
 	r = sleep_check_own_disks(op, err); /* of a guest that sleeps already, nobody has asked yet */
 	if (r < 0)
 		return r;
-	op->disk = calloc(n, sizeof(*op->disk));
-	if (!op->disk || getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
-		return err_errno(err, -ENOMEM, "disks");
-	op->disks = n;
+	r = alloc_disks(op, n, err);
+	if (r < 0)
+		return r;
+	if (getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
+		return err_errno(err, -EIO, "getrandom");
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = note_disk(op, i, tag, run, err);
 	if (r < 0)
@@ -158,10 +182,33 @@ int sleep_disks_enter(struct pm_run *run, void *arg, struct err *err)
 	return r;
 }
 
+static int name_clone(struct sleep_disk *note)
+{
+	int r = fsync(note->snapshot_fd) < 0 ? -errno : io_give_name(note->snapshot_fd, note->snapshot);
+
+	if (r < 0)
+		return r;
+	close_fdp(&note->snapshot_fd);
+	return io_sync_folder(note->snapshot);
+}
+
+int sleep_disks_name(struct sleep_op *op, struct err *err)
+{
+	for (size_t i = 0; i < op->disks; i++) {
+		int r = op->disk[i].snapshot_fd < 0 ? 0 : name_clone(&op->disk[i]);
+
+		if (r < 0)
+			return err_errno(err, r, "the disk's copy %s", op->disk[i].snapshot);
+	}
+	return 0;
+}
+
 void sleep_disks_fini(struct sleep_op *op)
 {
-	for (size_t i = 0; i < op->disks; i++)
+	for (size_t i = 0; i < op->disks; i++) {
+		close_fdp(&op->disk[i].snapshot_fd);
 		free(op->disk[i].snapshot);
+	}
 	free(op->disk);
 	op->disk = NULL;
 	op->disks = 0;
@@ -173,7 +220,7 @@ void sleep_disks_undo(struct pm_run *run, void *arg)
 
 	(void)run;
 	for (size_t i = 0; i < op->disks; i++)
-		if (op->disk[i].snapshot)
+		if (op->disk[i].snapshot && op->disk[i].snapshot_fd < 0)
 			unlink(op->disk[i].snapshot);
 	sleep_disks_fini(op);
 }
@@ -288,10 +335,7 @@ int sleep_disks_prepare_enter(struct pm_run *run, void *arg, struct err *err)
 
 	if (r < 0 || !op->config.disks.n)
 		return r;
-	op->disk = calloc(op->config.disks.n, sizeof(*op->disk));
-	if (!op->disk)
-		return err_errno(err, -ENOMEM, "disks");
-	op->disks = op->config.disks.n;
+	r = alloc_disks(op, op->config.disks.n, err);
 	json_array_foreach (op->disk_notes, i, note)
 		if (r == 0)
 			r = prepare_disk(op, note, overridden, err);

@@ -13,9 +13,10 @@
 
 /* What an image says of a disk, or (RESTORE) what was made for it. */
 struct sleep_disk {
-	char *snapshot; /* path of a clone */
-	bool noted;	/* what it was like: */
-	bool remote;	/* a server's: nobody knows when it was written to */
+	char *snapshot;	 /* path of a clone */
+	int snapshot_fd; /* of one that has no name yet; -1: it has it */
+	bool noted;	 /* what it was like: */
+	bool remote;	 /* a server's: nobody knows when it was written to */
 	uint64_t bytes;
 	int64_t mtime_ns;
 	uint64_t wanted_bytes; /* RESTORE: what a remote one has to have; 0: anything */
@@ -175,6 +176,8 @@ int sleep_live_rebase(struct sleep_op *op, struct err *err);
 int sleep_sync_disks_enter(struct pm_run *run, void *op, struct err *err);
 int sleep_disks_enter(struct pm_run *run, void *op, struct err *err);
 void sleep_disks_undo(struct pm_run *run, void *op);
+/* Clones get their names, on the disk: right before the image has its own. A monitor that is killed leaves none. */
+int sleep_disks_name(struct sleep_op *op, struct err *err);
 void sleep_disks_fini(struct sleep_op *op);
 json_t *sleep_disks_json(const struct sleep_op *op); /* for the metadata */
 /* RESTORE: op->config's disks become those that the machine is to have. */
