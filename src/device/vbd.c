@@ -517,7 +517,6 @@ static void offer(void *arg, struct bus_device *dev)
 	bus_put_front(dev, "device-type", "disk"); /* Linux refuses a PVH guest's disk without it, and any "cdrom" */
 	bus_put(dev, "dev", "%s", v->name);
 	bus_put(dev, "type", "nidra");
-	bus_put(dev, "params", "%.500s", v->path);
 	bus_put(dev, "mode", "%s", v->disk->readonly ? "r" : "w");
 	bus_put(dev, "device-type", "disk");
 	bus_put(dev, "removable", "0");
