@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,8 @@
 #include "base/served.h"
 #include "base/str.h"
 #include "base/thread.h"
+
+#include "scratch.h"
 
 /* One of each kind, so that every boundary between kinds lies somewhere inside. */
 static void put_all(struct bytes_writer *w)
@@ -613,6 +616,29 @@ static void test_sets_of_pages(void **state)
 	assert_false(pageset_has(a, 64));
 }
 
+static void test_a_file_gets_its_name_late(void **state)
+{
+	char path[64];
+	int fd = open(scratch(), O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	struct stat st;
+
+	(void)state;
+	if (fd < 0)
+		skip(); /* a filesystem that has no such files */
+	snprintf(path, sizeof(path), "%s/nidra-name.%d", scratch(), getpid());
+	assert_int_equal(write(fd, "x", 1), 1);
+	assert_int_equal(stat(path, &st), -1);
+	assert_int_equal(io_give_name(fd, path), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 1);
+	assert_int_equal(io_give_name(fd, path), -EEXIST);
+	assert_int_equal(io_sync_folder(path), 0);
+	assert_int_equal(io_sync_folder("/no/such/file"), -ENOENT);
+	assert_true(io_clone_unnamed(-1, path, 0600) < 0);
+	unlink(path);
+	close(fd);
+}
+
 static void test_modules(void **state)
 {
 	size_t (*length)(const char *s) = NULL;
@@ -681,6 +707,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_come_back),
 		cmocka_unit_test(test_sets_of_pages),
 		cmocka_unit_test(test_modules),
+		cmocka_unit_test(test_a_file_gets_its_name_late),
 		cmocka_unit_test(test_every_truncation_is_noticed),
 		cmocka_unit_test(test_a_reader_that_failed_stays_so),
 		cmocka_unit_test(test_lengths_are_capped),
