@@ -39,9 +39,11 @@ struct flag {
 	void *ret; /* bool *, const char **, uint32_t *, json_t ** (an array of strings; NULL without any) */
 };
 
+/* main.c: what a verb's help begins with. */
+void print_verb(const char *name);
 /*
  * Takes the flags out of argv[1..]; what is left are the operands, in argv[1..*ret_n]. -1: a line
- * about what is wrong was printed.
+ * about what is wrong was printed. --help prints the flags and ends the program.
  */
 int parse_flags(int argc, char **argv, const struct flag *flag, size_t n, int *ret_n);
 

@@ -64,20 +64,53 @@ int usage(const char *fmt, ...)
 	return EXIT_USAGE;
 }
 
+static void print_line(const struct verb *v)
+{
+	char left[64];
+
+	snprintf(left, sizeof(left), "%s %s", v->name, v->args);
+	printf("  nidra %-40s %s\n", left, v->help);
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		if (!strcmp(name, verbs[i].name))
+			return &verbs[i];
+	return NULL;
+}
+
+void print_verb(const char *name)
+{
+	const struct verb *v = find_verb(name);
+
+	if (v)
+		print_line(v);
+}
+
 static void print_help(void)
 {
 	puts("nidra: virtual machines that sleep, and know it\n");
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		char left[64];
+	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
+		print_line(&verbs[i]);
+	puts("\nEverywhere: --json. nidra help VERB has its flags, nidra(1) the rest.");
+}
 
-		snprintf(left, sizeof(left), "%s %s", verbs[i].name, verbs[i].args);
-		printf("  nidra %-40s %s\n", left, verbs[i].help);
-	}
-	puts("\nEverywhere: --json. nidra(1) has the rest.");
+/* nidra help VERB is nidra VERB --help. */
+static int help_of(char *name)
+{
+	char flag[] = "--help", *argv[] = { name, flag, NULL };
+	const struct verb *v = find_verb(name);
+
+	return v ? v->run(2, argv) : usage("unknown verb \"%s\"; nidra help lists them", name);
 }
 
 int main(int argc, char **argv)
 {
+	const struct verb *v;
+
+	if (argc == 3 && !strcmp(argv[1], "help"))
+		return help_of(argv[2]);
 	if (argc < 2 || !strcmp(argv[1], "help") || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h")) {
 		print_help();
 		return argc < 2 ? EXIT_USAGE : EXIT_OK;
@@ -86,8 +119,6 @@ int main(int argc, char **argv)
 		puts("nidra " NIDRA_VERSION);
 		return EXIT_OK;
 	}
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
-		if (!strcmp(argv[1], verbs[i].name))
-			return verbs[i].run(argc - 1, argv + 1);
-	return usage("unknown verb \"%s\"; nidra help lists them", argv[1]);
+	v = find_verb(argv[1]);
+	return v ? v->run(argc - 1, argv + 1) : usage("unknown verb \"%s\"; nidra help lists them", argv[1]);
 }

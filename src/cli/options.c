@@ -2,6 +2,8 @@
 /* Tables of flags over getopt_long. */
 #include <getopt.h>
 #include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -36,6 +38,22 @@ static int take(const struct flag *f, const char *verb)
 	}
 }
 
+static _noreturn_ void print_flags(const char *verb, const struct flag *flag, size_t n)
+{
+	static const char *const values[] = {
+		[FLAG_BOOL] = "", [FLAG_STRING] = " TEXT", [FLAG_LIST] = " TEXT, more than once", [FLAG_NUMBER] = " N"
+	};
+
+	print_verb(verb);
+	for (size_t i = 0; i < n; i++) {
+		if (flag[i].letter)
+			printf("  -%c, ", flag[i].letter);
+		printf("%s--%s%s\n", flag[i].letter ? "" : "      ", flag[i].name, values[flag[i].type]);
+	}
+	puts("nidra(1) says what they do.");
+	exit(EXIT_OK);
+}
+
 int parse_flags(int argc, char **argv, const struct flag *flag, size_t n, int *ret_n)
 {
 	struct option option[FLAGS_MAX + 1] = { 0 };
@@ -55,6 +73,8 @@ int parse_flags(int argc, char **argv, const struct flag *flag, size_t n, int *r
 	while ((c = getopt_long(argc, argv, letters, option, NULL)) >= 0) {
 		size_t i = 0;
 
+		if (c == '?' && (!strcmp(argv[optind - 1], "--help") || !strcmp(argv[optind - 1], "-h")))
+			print_flags(argv[0], flag, n);
 		if (c == '?' || c == ':') {
 			usage(c == '?' ? "%s: unknown flag %s" : "%s: %s wants a value", argv[0], argv[optind - 1]);
 			return -1;
