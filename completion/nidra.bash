@@ -23,7 +23,7 @@ _nidra() {
 	resume) words="--uncooperative --json --print-stats" ;;
 	save) words="--checkpoint --paused --force --timeout --compress --json --print-stats --leave-out --no-disks --encrypt-metadata $key" ;;
 	checkpoint) words="--incremental --full --every --keep --uncooperative --force --timeout --compress --json --print-stats --leave-out --no-disks --encrypt-metadata $key" ;;
-	restore) words="--disk --disks --share --name --uuid --domid --memory --paused --transparent --eager --console --json --print-stats $key" ;;
+	restore) words="--disk --disks --share --nic --name --uuid --domid --memory --paused --transparent --eager --console --json --print-stats $key" ;;
 	fork) words="--number --name --timeout --json --print-stats $key" ;;
 	logs) words="--follow --monitor" ;;
 	console) words="--from-start --send" ;;

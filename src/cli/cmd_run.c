@@ -339,11 +339,11 @@ static int open_for_name(const char *image, struct image_key *key, struct image_
 	return image_reader_open_key(image, key, ret, err);
 }
 
-char *image_name(const char *image, struct image_key *key, int *ret_code)
+/* The configuration of its machine; NULL: it was told why not. */
+static json_t *image_config(const char *image, struct image_key *key, int *ret_code)
 {
 	_cleanup_(image_reader_freep) struct image_reader *r = NULL;
 	json_auto_t *o = NULL;
-	const char *name = NULL;
 	const void *body;
 	struct err err = { 0 };
 	size_t len;
@@ -353,37 +353,34 @@ char *image_name(const char *image, struct image_key *key, int *ret_code)
 		*ret_code = fail_of(&err);
 		return NULL;
 	}
-	if (image_reader_record(r, IMAGE_REC_METADATA, 0, &body, &len) == 0) {
+	if (image_reader_record(r, IMAGE_REC_METADATA, 0, &body, &len) == 0)
 		o = json_loadb(body, len, 0, NULL);
-		name = json_string_value(json_object_get(json_object_get(o, "config"), "name"));
-	}
+	if (!json_is_object(json_object_get(o, "config")))
+		fail("%s does not say what its machine is like", image);
+	return json_incref(json_object_get(o, "config"));
+}
+
+static const char *config_name(const char *image, json_t *config)
+{
+	const char *name = json_string_value(json_object_get(config, "name"));
+
 	if (!name)
 		fail("%s does not say the name of its machine", image);
+	return name;
+}
+
+char *image_name(const char *image, struct image_key *key, int *ret_code)
+{
+	json_auto_t *config = image_config(image, key, ret_code);
+	const char *name = config ? config_name(image, config) : NULL;
+
 	return name ? strdup(name) : NULL;
-}
-
-/* What is to be different from the image's configuration. Allocated. */
-static char *identity_json(const char *name, const char *uuid, uint32_t domid, json_t *disks, json_t *shares)
-{
-	json_auto_t *o = json_object();
-
-	put_string(o, "name", name);
-	put_string(o, "uuid", uuid);
-	put_number(o, "domid", domid);
-	if (put_list(o, "disks", disks, diskspec_parse) < 0 || put_list(o, "shares", shares, sharespec_parse) < 0)
-		return NULL;
-	return json_dumps(o, JSON_COMPACT);
-}
-
-char *new_identity(const char *name)
-{
-	return identity_json(name, "new", 0, NULL, NULL);
 }
 
 struct restore_flags {
 	bool paused, transparent, console, eager;
 	const char *name, *fail_at, *uuid, *how_disks;
-	json_t *disks, *shares;
+	json_t *disks, *shares, *nics;
 	uint32_t domid, memory;
 	struct key_flags key;
 	struct job_options job;
@@ -392,35 +389,69 @@ struct restore_flags {
 static int parse_restore(int argc, char **argv, struct restore_flags *f, int *ret_n)
 {
 	const struct flag flags[] = {
-		{ "name", 'n', FLAG_STRING, &f->name },
-		{ "uuid", 0, FLAG_STRING, &f->uuid },
-		{ "domid", 0, FLAG_NUMBER, &f->domid },
-		{ "memory", 'm', FLAG_NUMBER, &f->memory },
-		{ "paused", 'p', FLAG_BOOL, &f->paused },
-		{ "transparent", 't', FLAG_BOOL, &f->transparent },
-		{ "console", 'c', FLAG_BOOL, &f->console },
-		{ "eager", 'e', FLAG_BOOL, &f->eager },
-		{ "json", 0, FLAG_BOOL, &f->job.json },
-		{ "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
-		{ "fail-at", 0, FLAG_STRING, &f->fail_at },
-		{ "disk", 'd', FLAG_LIST, &f->disks },
-		{ "disks", 0, FLAG_STRING, &f->how_disks },
-		{ "share", 0, FLAG_LIST, &f->shares },
-		KEY_FLAGS(&f->key),
+		{ "name", 'n', FLAG_STRING, &f->name },	    { "uuid", 0, FLAG_STRING, &f->uuid },
+		{ "domid", 0, FLAG_NUMBER, &f->domid },	    { "memory", 'm', FLAG_NUMBER, &f->memory },
+		{ "paused", 'p', FLAG_BOOL, &f->paused },   { "transparent", 't', FLAG_BOOL, &f->transparent },
+		{ "console", 'c', FLAG_BOOL, &f->console }, { "eager", 'e', FLAG_BOOL, &f->eager },
+		{ "json", 0, FLAG_BOOL, &f->job.json },	    { "print-stats", 0, FLAG_BOOL, &f->job.print_stats },
+		{ "fail-at", 0, FLAG_STRING, &f->fail_at }, { "disk", 'd', FLAG_LIST, &f->disks },
+		{ "disks", 0, FLAG_STRING, &f->how_disks }, { "share", 0, FLAG_LIST, &f->shares },
+		{ "nic", 0, FLAG_LIST, &f->nics },	    KEY_FLAGS(&f->key),
 	};
 
 	return parse_flags(argc, argv, flags, ARRAY_SIZE(flags), ret_n);
 }
 
-static int restore(const char *image, const char *name, const struct restore_flags *f, const struct key_loan *key)
+/* All networks of the image, in its order; the first --nic is what changes in the first, and so on. */
+static int put_changed_nics(json_t *o, json_t *config, const struct restore_flags *f)
 {
-	_cleanup_free_ char *identity = identity_json(name, f->uuid, f->domid, f->disks, f->shares);
+	json_t *nics = json_object_get(config, "nics"), *spec;
+	size_t i;
+
+	if (json_array_size(f->nics) > json_array_size(nics)) {
+		usage("restore: the machine has %zu networks, --nic is there %zu times", json_array_size(nics),
+		      json_array_size(f->nics));
+		return -1;
+	}
+	json_array_foreach (f->nics, i, spec) {
+		struct err err = { 0 };
+
+		if (nicspec_change(json_string_value(spec), json_array_get(nics, i), &err) < 0) {
+			usage("%s", err.msg);
+			return -1;
+		}
+	}
+	return json_array_size(f->nics) ? json_object_set(o, "nics", nics) : 0;
+}
+
+/* What is to be different from the image's @config. Allocated. */
+static char *identity_json(const char *name, const struct restore_flags *f, json_t *config)
+{
+	json_auto_t *o = json_object();
+
+	put_string(o, "name", name);
+	put_string(o, "uuid", f->uuid);
+	put_number(o, "domid", f->domid);
+	if (put_list(o, "disks", f->disks, diskspec_parse) < 0 ||
+	    put_list(o, "shares", f->shares, sharespec_parse) < 0 || put_changed_nics(o, config, f) < 0)
+		return NULL;
+	return json_dumps(o, JSON_COMPACT);
+}
+
+char *new_identity(const char *name)
+{
+	const struct restore_flags f = { .uuid = "new" };
+
+	return identity_json(name, &f, NULL);
+}
+
+static int restore(const char *image, const char *name, const char *identity, const struct restore_flags *f,
+		   const struct key_loan *key)
+{
 	char memory[16];
-	const char *args[16] = { "--restore", image, "--config", identity ?: "{}" };
+	const char *args[16] = { "--restore", image, "--config", identity };
 	int r, a = 4;
 
-	if (!identity)
-		return EXIT_USAGE;
 	if (f->how_disks && strcmp(f->how_disks, "keep"))
 		return usage("restore: --disks %s: keep is possible", f->how_disks);
 	if (f->how_disks)
@@ -458,10 +489,12 @@ static int restore(const char *image, const char *name, const struct restore_fla
 int cmd_restore(int argc, char **argv)
 {
 	_cleanup_(image_key_freep) struct image_key *key = NULL;
-	_cleanup_free_ char *from_image = NULL;
+	_cleanup_free_ char *identity = NULL;
+	json_auto_t *config = NULL;
 	struct restore_flags f = { 0 };
 	struct key_loan loan;
 	char real[PATH_MAX];
+	const char *name;
 	int n, r;
 
 	if (parse_restore(argc, argv, &f, &n) < 0)
@@ -473,13 +506,16 @@ int cmd_restore(int argc, char **argv)
 	r = key_take(&f.key, false, &key) ?: key_lend(key, &loan);
 	if (r != EXIT_OK)
 		return r;
-	if (!f.name) {
-		from_image = image_name(real, key, &r);
-		if (!from_image)
+	if (!f.name || f.nics) {
+		config = image_config(real, key, &r);
+		if (!config)
 			return r;
 	}
-	r = restore(real, f.name ?: from_image, &f, &loan);
+	name = f.name ?: config_name(real, config);
+	identity = name ? identity_json(name, &f, config) : NULL;
+	r = identity ? restore(real, name, identity, &f, &loan) : name ? EXIT_USAGE : EXIT_FAILED;
 	json_decref(f.disks);
 	json_decref(f.shares);
+	json_decref(f.nics);
 	return r;
 }

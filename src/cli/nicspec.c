@@ -88,14 +88,10 @@ static int parse_parts(char *rest, json_t *o, struct err *err)
 			r = put_word(o, part, err);
 		}
 	}
-	if (r == 0 && !json_object_get(o, "type")) {
-		json_object_set_new(o, "type", json_string("tap"));
-		json_object_set_new(o, "bridge", json_string("xenbr0"));
-	}
 	return r;
 }
 
-int nicspec_parse(const char *text, json_t **ret, struct err *err)
+static int parse(const char *text, json_t **ret, struct err *err)
 {
 	_cleanup_free_ char *copy = strdup(text);
 	json_t *o = json_object();
@@ -107,6 +103,32 @@ int nicspec_parse(const char *text, json_t **ret, struct err *err)
 	}
 	*ret = o;
 	return 0;
+}
+
+int nicspec_parse(const char *text, json_t **ret, struct err *err)
+{
+	int r = parse(text, ret, err);
+
+	if (r == 0 && !json_object_get(*ret, "type")) {
+		json_object_set_new(*ret, "type", json_string("tap"));
+		json_object_set_new(*ret, "bridge", json_string("xenbr0"));
+	}
+	return r;
+}
+
+int nicspec_change(const char *text, json_t *nic, struct err *err)
+{
+	json_auto_t *o = NULL, *mac = json_incref(json_object_get(nic, "mac"));
+	int r = parse(text, &o, err);
+
+	if (r < 0)
+		return r;
+	if (json_object_get(o, "type")) {
+		json_object_clear(nic);
+		if (mac)
+			json_object_set(nic, "mac", mac);
+	}
+	return json_object_update(nic, o) < 0 ? err_errno(err, -ENOMEM, "nic") : 0;
 }
 
 int nicspec_publish(json_t *nics, json_t *forwards, struct err *err)

@@ -14,6 +14,10 @@
  */
 int nicspec_parse(const char *text, json_t **ret, struct err *err);
 
+/* The same, without a default, for a network that an image has: what is said replaces what @nic had; if the kind is, all
+ * but the MAC. */
+int nicspec_change(const char *text, json_t *nic, struct err *err);
+
 /* Adds forwards to the first "user" of @nics, or adds one of those if there are none at all. */
 int nicspec_publish(json_t *nics, json_t *forwards, struct err *err);
 

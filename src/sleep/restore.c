@@ -90,11 +90,39 @@ static int replace(char **s, const char *by)
 	return 0;
 }
 
+static bool is_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* As many as there were: the guest has a device for each. */
+static int take_nics(struct sleep_op *op, struct guest_nics *want, bool knows, struct err *err)
+{
+	struct guest_nics *nics = &op->config.nics, old;
+
+	if (!want->n)
+		return 0;
+	if (want->n != nics->n)
+		return err_set(err, -EINVAL, "%s: its machine has %zu networks, not %zu", op->args.image, nics->n,
+			       want->n);
+	for (size_t i = 0; i < want->n && !knows; i++)
+		if (!is_text(want->nic[i].mac, nics->nic[i].mac))
+			return err_set(err, -EINVAL, "%s: a guest that is not told of its wake keeps its MACs",
+				       op->args.image);
+	old = *nics;
+	*nics = *want;
+	*want = old; /* the caller frees it */
+	return 0;
+}
+
 /* A new identity, as far as one was asked for. Who is not told of his wake cannot take another. */
-static int take_identity(struct sleep_op *op, const struct guest_config *want, struct err *err)
+static int take_identity(struct sleep_op *op, struct guest_config *want, struct err *err)
 {
 	bool knows = !op->args.transparent && !op->not_asked;
+	int r = take_nics(op, &want->nics, knows, err);
 
+	if (r < 0)
+		return r;
 	if ((want->uuid || want->domid) && !knows)
 		return err_set(err, -EINVAL, "%s: a guest that is not told of its wake keeps its uuid and domid",
 			       op->args.image);

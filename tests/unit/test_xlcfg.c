@@ -334,9 +334,28 @@ static void test_what_is_neither_is_refused_in_a_sentence(void **state)
 	assert_int_equal(filekind((const uint8_t *)"a\0b", 3, "web", NULL), -EINVAL);
 }
 
+static void test_a_network_is_changed(void **state)
+{
+	json_auto_t *nic = json_pack("{s:s, s:s, s:b}", "type", "user", "mac", "00:16:3e:00:00:01", "restricted", 1);
+	struct err err = { 0 };
+
+	(void)state;
+	assert_int_equal(nicspec_change("mac=00:16:3e:00:00:02", nic, &err), 0);
+	assert_string_equal(json_string_value(json_object_get(nic, "mac")), "00:16:3e:00:00:02");
+	assert_string_equal(json_string_value(json_object_get(nic, "type")), "user");
+	assert_true(json_is_true(json_object_get(nic, "restricted")));
+	assert_int_equal(nicspec_change("bridge=br1", nic, &err), 0); /* what it was as another kind is gone */
+	assert_string_equal(json_string_value(json_object_get(nic, "mac")), "00:16:3e:00:00:02");
+	assert_string_equal(json_string_value(json_object_get(nic, "type")), "tap");
+	assert_null(json_object_get(nic, "restricted"));
+	assert_int_equal(nicspec_change("brdge=br1", nic, &err), -EINVAL);
+	assert_string_equal(json_string_value(json_object_get(nic, "bridge")), "br1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_a_network_is_changed),
 		cmocka_unit_test(test_a_whole_file_is_taken),
 		cmocka_unit_test(test_nothing_is_a_configuration_too),
 		cmocka_unit_test(test_comments_and_quotes_do_not_mix),
