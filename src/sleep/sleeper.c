@@ -356,7 +356,7 @@ int sleep_start(struct sleeper *s, enum sleep_verb verb, const struct sleep_args
 	r = table ? make_start(s, verb, args, table, &st, err) : err->code;
 	if (!st && args->clones.free)
 		args->clones.free(args->clones.arg);
-	if (r == 0) {
+	if (st) {
 		pthread_mutex_lock(&s->lock);
 		st->job = ++s->last_job;
 		*job_of(s, st->job) = (struct sleep_job){

@@ -147,7 +147,8 @@ void evtchn_reset(struct xen_domain *d)
 
 	/* Zeros are not written over zeros: most ports were never used, and forks pay for each page that is written. */
 	for (unsigned int p = 1; p < XEN_PORTS; p++)
-		if (p != XEN_PORT_XENSTORE && p != XEN_PORT_CONSOLE && memcmp(&d->port[p], &none, sizeof(none)))
+		if (p != XEN_PORT_XENSTORE && p != XEN_PORT_CONSOLE &&
+		    memcmp(&d->port[p], &none, sizeof(none))) /* NOLINT(bugprone-suspicious-memory-comparison) */
 			d->port[p] = none;
 	for (unsigned int p = XEN_PORT_XENSTORE; p <= XEN_PORT_CONSOLE; p++)
 		d->port[p].vcpu = 0;

@@ -676,7 +676,7 @@ static void test_a_file_has_one_server_that_writes(void **state)
 static void test_a_server_that_is_not_installed_is_named(void **state)
 {
 	struct err err = { 0 };
-	char *path = strdup(getenv("PATH"));
+	char *path = strdup(getenv("PATH") ?: "");
 
 	(void)state;
 	setenv("PATH", "/nonexistent", 1);

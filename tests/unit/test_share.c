@@ -155,8 +155,8 @@ static uint32_t lookup(struct fixture *f, const struct handle *dir, const char *
 	nfs(f, LOOKUP, dir);
 	put_name(f, name);
 	s = status(f);
-	if (s == OK && ret)
-		*ret = take_handle(f);
+	if (ret)
+		*ret = s == OK ? take_handle(f) : (struct handle){ 0 };
 	return s;
 }
 
@@ -180,6 +180,8 @@ static uint32_t create(struct fixture *f, const char *name, uint32_t how, uint64
 	else
 		put_sattr(f, 0644, 0);
 	s = status(f);
+	if (ret)
+		*ret = (struct handle){ 0 };
 	if (s == OK && ret) {
 		assert_int_equal(xdr_get_u32(&f->reply), 1);
 		*ret = take_handle(f);

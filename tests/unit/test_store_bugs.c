@@ -129,7 +129,7 @@ static struct xenstore_domain_interface ring;
 static void ring_put(const void *buf, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
-		ring.req[(ring.req_prod + i) % XENSTORE_RING_SIZE] = ((const char *)buf)[i];
+		memcpy(&ring.req[(ring.req_prod + i) % XENSTORE_RING_SIZE], (const char *)buf + i, 1);
 	ring.req_prod += (uint32_t)len;
 }
 

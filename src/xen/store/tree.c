@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "xen/store/tree.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <errno.h>
 #include <string.h>
@@ -104,8 +105,10 @@ static int compare(const struct xs_node *n, const char *name, size_t len)
 /* Where @name is among the children, or would go. */
 static bool find_child(const struct xs_node *n, const char *name, size_t len, uint32_t *ret)
 {
-	uint32_t lo = 0, hi = n->children;
+	uint32_t lo = 0, hi;
 
+	assert(n); /* a child is never NULL, which an analyzer cannot know */
+	hi = n->children;
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
 		int r = compare(n->child[mid], name, len);
@@ -179,6 +182,7 @@ static const struct xs_node *walk(const struct xs_tree *t, const char *path, boo
 	uint32_t at;
 
 	for (const char *p = next_part(path, &len); p; p = next_part(p + len, &len)) {
+		assert(n); /* nor is the root, ever */
 		if (!find_child(n, p, len, &at))
 			return nearest ? n : NULL;
 		n = n->child[at];
@@ -279,6 +283,7 @@ static int own_path(struct xs_tree *t, const struct xs_change *c, const char *pa
 			}
 			n->generation = c->generation;
 		}
+		assert(n->child); /* at least the one that was found or made */
 		slot = &n->child[at];
 	}
 	*ret = n;

@@ -184,8 +184,8 @@ static int do_step(struct request *q, struct xs_step *s)
 static int do_write(struct request *q)
 {
 	struct xs_step s = { .op = XS_OP_WRITE };
-	size_t len;
-	char *rest;
+	size_t len = 0;
+	char *rest = NULL;
 	int r = get_path(q, &rest, &len);
 
 	s.value = (uint8_t *)rest;
