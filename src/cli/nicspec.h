@@ -14,8 +14,8 @@
  */
 int nicspec_parse(const char *text, json_t **ret, struct err *err);
 
-/* The same, without a default, for a network that an image has: what is said replaces what @nic had; if the kind is, all
- * but the MAC. */
+/* The same, without a default, for a network that an image has: what is said replaces what @nic had; if the kind is,
+ * all but the MAC. */
 int nicspec_change(const char *text, json_t *nic, struct err *err);
 
 /* Adds forwards to the first "user" of @nics, or adds one of those if there are none at all. */
